@@ -1,0 +1,275 @@
+"""The processes of a container as its monitor sees them: the first one, and those that join it (``exec``).
+
+Both tell over a packet socket how far they came: a terminal's master, then the timings of the steps, then end of file
+at ``execve``; or the fault that stopped them.
+"""
+
+from __future__ import annotations
+
+import array
+import json
+import os
+import resource
+import signal
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kernel_runtime import console, init, sandbox, streams
+from kernel_runtime import syscalls as sc
+from kernel_runtime.errors import RuntimeFault, SetupError
+from kernel_runtime.protocol import Channel
+from kernel_runtime.spec import Process
+
+if TYPE_CHECKING:
+    from kernel_runtime.monitor import Monitor
+
+_SETUP_TIMEOUT = 30.0  # seconds; a hanging network file system must not hang the monitor for ever
+_JOINED = sc.CLONE_NEWNS | sc.CLONE_NEWNET | sc.CLONE_NEWIPC | sc.CLONE_NEWUTS | sc.CLONE_NEWCGROUP
+
+
+class Child:
+    """A forked process that will execute a program of the container."""
+
+    def __init__(self, pid: int, status: socket.socket) -> None:
+        self.pid, self._status = pid, status
+        self.started = time.monotonic()
+        self.status: int | None = None
+        self.usage: resource.struct_rusage | None = None
+        self.console = -1
+
+    def wait_for_exec(self) -> list[Any]:
+        """Wait until the program runs; the timings of the steps.
+
+        Raises:
+            RuntimeFault: a step failed; the process is gone by then. ``exit_code`` is Docker's.
+        """
+        timings: list[Any] = []
+        self._status.settimeout(_SETUP_TIMEOUT)
+        try:
+            while True:
+                data, ancillary, _, _ = self._status.recvmsg(1 << 20, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC)
+                for _, _, payload in ancillary:
+                    self.console = array.array("i", payload[:4])[0]
+                if not data:
+                    return timings
+                if data[:1] == b"{":
+                    self._raise(json.loads(data))
+                if data[:1] == b"[":
+                    timings = json.loads(data)
+        except TimeoutError:
+            self.kill()
+            raise SetupError("start", "", f"not ready within {_SETUP_TIMEOUT:.0f} s") from None
+        finally:
+            self._status.close()
+
+    def _raise(self, data: dict[str, Any]) -> None:
+        fault = RuntimeFault.from_dict(data["fault"])
+        fault.exit_code = data["exitCode"]  # type: ignore[attr-defined]
+        self.wait()
+        raise fault
+
+    def poll(self) -> int | None:
+        """The wait status once the process has ended, ``None`` before."""
+        if self.status is None:
+            try:
+                pid, status, usage = os.wait4(self.pid, os.WNOHANG)
+            except ChildProcessError:
+                pid, status, usage = self.pid, signal.SIGKILL, resource.getrusage(resource.RUSAGE_CHILDREN)
+            if pid:
+                self.status, self.usage = status, usage
+        return self.status
+
+    def wait(self) -> None:
+        """Wait for the end of the process."""
+        if self.status is None:
+            _, self.status, self.usage = os.wait4(self.pid, 0)
+
+    def signal(self, number: int, group: bool = False) -> None:
+        """Send a signal to the process, or to its whole process group; fine if it has ended."""
+        if self.poll() is not None:
+            return
+        for target in (-self.pid, self.pid) if group else (self.pid,):
+            try:
+                os.kill(target, number)
+                return
+            except ProcessLookupError:
+                continue
+
+    def kill(self) -> None:
+        """SIGKILL and wait: with the first process of a pid namespace all others end."""
+        if self.status is None:
+            try:
+                os.kill(self.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            self.wait()
+
+    def listens_to(self, number: int) -> bool:
+        """Whether the process catches the signal: the kernel drops others that are sent to a PID 1."""
+        try:
+            with open(f"/proc/{self.pid}/status", "rb") as file:
+                caught = next(line for line in file if line.startswith(b"SigCgt:"))
+        except (OSError, StopIteration):
+            return True
+        return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Processor time of the process and of the children it waited for; for machines without a cgroup."""
+        return self.usage.ru_utime + self.usage.ru_stime if self.usage else 0.0
+
+    @property
+    def peak_memory(self) -> int:
+        """Largest resident size of one process, bytes; for machines without a cgroup."""
+        return self.usage.ru_maxrss * 1024 if self.usage else 0
+
+    def outcome(self, reason: str, events: dict[str, int]) -> dict[str, Any]:
+        """How it ended: ``exitCode`` as Docker's, ``reason``, ``signal``, ``oomKilled``, ``duration`` in seconds."""
+        code = os.waitstatus_to_exitcode(self.status or 0)
+        number = -code if code < 0 else 0
+        exit_code = 128 + number if number else code
+        oom = events.get("oom_kill", 0) > 0
+        if not reason and oom and exit_code == 128 + signal.SIGKILL:
+            reason = "oom"
+        elif not reason and exit_code and events.get("pids_max", 0) > 0:
+            reason = "pids"
+        return {
+            "exitCode": exit_code,
+            "reason": reason or ("signal" if number else "exit"),
+            "signal": number,
+            "oomKilled": oom,
+            "duration": time.monotonic() - self.started,
+        }
+
+
+def start(monitor: Monitor) -> Child:
+    """Fork the container's first process. From here on every fork of this monitor lands in its pid namespace."""
+    sc.unshare(sc.CLONE_NEWPID)
+    terminal = monitor.spec.process.terminal
+    return _fork(monitor.streams.child_fds(), terminal, lambda status: _become_container(monitor, status))
+
+
+def _become_container(monitor: Monitor, status: socket.socket) -> None:
+    spec, machine = monitor.spec, monitor.machine
+    context = sandbox.Context(
+        spec,
+        monitor.request.bundle,
+        machine.in_user_namespace,
+        monitor.group.procs_files,
+        monitor.netns_fd,
+        status.fileno(),
+    )
+    sandbox.furnish(context)
+    if monitor.request.explain:
+        status.send(json.dumps(context.timings).encode())
+    process = spec.process
+    init.execute(process, _final(monitor, status))
+
+
+def _final(monitor: Monitor, status: socket.socket) -> init.Final:
+    spec = monitor.spec
+    return init.Final(monitor.machine.compile_seccomp(spec), status.fileno(), monitor.machine.rung == "rootless-single")
+
+
+@dataclass
+class Joined:
+    """A process that joined the container, and who asked for it."""
+
+    child: Child
+    channel: Channel
+    owned: bool
+    terminal: streams.Terminal | None
+
+    def finish(self) -> None:
+        """Tell the caller how it ended."""
+        if self.terminal:
+            self.terminal.drain()
+        try:
+            self.channel.send({"event": "exit", **self.child.outcome("", {})})
+        except OSError:
+            pass
+
+    def caller_left(self, channel: Channel) -> None:
+        """The caller's connection has ended: an owned process ends with it."""
+        if self.owned and channel is self.channel:
+            self.child.signal(signal.SIGKILL, group=True)
+
+
+def join(monitor: Monitor, channel: Channel, process: Process, fds: list[int], owned: bool) -> Joined:
+    """Fork a process into the running container.
+
+    Raises:
+        RuntimeFault: it could not be executed.
+    """
+    pidfd = os.pidfd_open(monitor.child.pid)
+    given = tuple(fds) if len(fds) == 3 else (-1, -1, -1)
+    try:
+        child = _fork(
+            (-1, -1, -1) if process.terminal else given,
+            process.terminal,
+            lambda status: _become_joined(monitor, pidfd, process, status),
+        )
+        child.wait_for_exec()
+    finally:
+        os.close(pidfd)
+        if not process.terminal:
+            for fd in fds:
+                os.close(fd)
+    terminal = streams.Terminal(monitor.selector, child.console, fds) if process.terminal else None
+    channel.send({"event": "started", "pid": child.pid})
+    return Joined(child, channel, owned, terminal)
+
+
+def _become_joined(monitor: Monitor, pidfd: int, process: Process, status: socket.socket) -> None:
+    """Enter the container's namespaces; undumpable first, so that nothing inside can look into us (CVE-2016-9962)."""
+    sc.prctl(sc.PR_SET_DUMPABLE, 0)
+    for path in monitor.group.procs_files:
+        with open(path, "w", encoding="ascii") as file:
+            file.write("0")
+    sc.setns(pidfd, _JOINED)
+    os.chdir("/")
+    if process.terminal:
+        slave = console.open_terminal("/dev/pts/ptmx", process, status.fileno())
+        console.take_terminal(slave)
+    init.execute(process, _final(monitor, status))
+
+
+def _fork(fds: tuple[int, ...], terminal: bool, body: Callable[[socket.socket], None]) -> Child:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    pid = os.fork()
+    if pid:
+        theirs.close()
+        return Child(pid, ours)
+    try:
+        ours.close()
+        _take_streams(fds)
+        if not terminal:
+            os.setsid()
+        body(theirs)
+    except BaseException as error:  # noqa: BLE001 - everything goes to the monitor, then the process ends
+        _report(theirs, error)
+    finally:
+        os._exit(125)
+    raise AssertionError("unreachable")
+
+
+def _take_streams(fds: tuple[int, ...]) -> None:
+    for number, fd in enumerate(fds):
+        if fd < 0:
+            fd = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        os.dup2(fd, number)
+
+
+def _report(status: socket.socket, error: BaseException) -> None:
+    if isinstance(error, RuntimeFault):
+        fault = error
+    else:
+        fault = SetupError("start", "", f"{type(error).__name__}: {error}", errno=getattr(error, "errno", 0) or 0)
+    code = init.exit_code_of(fault) if isinstance(fault, SetupError) else 125
+    try:
+        status.send(json.dumps({"fault": fault.to_dict(), "exitCode": code}).encode())
+    except OSError:
+        pass

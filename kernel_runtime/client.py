@@ -1,0 +1,284 @@
+"""What callers use: start a launcher where none runs, start containers, talk to their monitors.
+
+Never forks, unshares or joins a namespace in the calling process: a Jupyter kernel has threads. Starting the launcher
+is a ``subprocess``. Everything here may be called from any thread.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from kernel_runtime import state
+from kernel_runtime.errors import NotRunning, ProtocolError, RuntimeFault
+from kernel_runtime.protocol import Channel, Message, connect
+
+_HERE = os.path.dirname(os.path.abspath(__file__))
+_START_TIMEOUT = 60.0
+
+
+@lru_cache(maxsize=1)
+def fingerprint() -> str:
+    """Changes with the code of this package: a launcher of other code is asked to leave."""
+    stamps = [os.stat(os.path.join(_HERE, name)).st_mtime_ns for name in sorted(os.listdir(_HERE)) if name.endswith(".py")]
+    return f"{len(stamps)}-{max(stamps)}-{sys.version_info[:2]}"
+
+
+@dataclass
+class Exit:
+    """How a container's process ended; field names are those of the ``exit`` event."""
+
+    exit_code: int
+    reason: str
+    signal: int = 0
+    oom_killed: bool = False
+    duration: float = 0.0
+    cpu_seconds: float | None = None
+    peak_memory: int | None = None
+    fault: RuntimeFault | None = None
+
+    @staticmethod
+    def parse(message: Message) -> Exit:
+        """From an ``exit`` event."""
+        fault = message.get("fault")
+        return Exit(
+            int(message.get("exitCode", 125)),
+            str(message.get("reason", "")),
+            int(message.get("signal", 0)),
+            bool(message.get("oomKilled", False)),
+            float(message.get("duration", 0.0)),
+            message.get("cpuSeconds"),
+            message.get("peakMemory"),
+            RuntimeFault.from_dict(fault) if fault else None,
+        )
+
+
+class Connection:
+    """A conversation with a monitor. Closing it ends an ``owned`` container or exec."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def fileno(self) -> int:
+        """The socket's descriptor, readable when an event waits."""
+        return self._channel.fileno()
+
+    def ask(self, message: Message, fds: tuple[int, ...] = ()) -> Message:
+        """Send a request, wait for its answer.
+
+        Raises:
+            RuntimeFault: what the monitor answered.
+            NotRunning: the monitor is gone.
+        """
+        self.tell(message, fds)
+        return self.next_event()
+
+    def tell(self, message: Message, fds: tuple[int, ...] = ()) -> None:
+        """Send a request that has no answer."""
+        try:
+            self._channel.send(message, fds)
+        except OSError as error:
+            raise NotRunning("talk to", "the container", "it has ended") from error
+
+    def next_event(self, timeout: float | None = None) -> Message:
+        """The next event; ``{"event": "gone"}`` when the monitor ended without one (it was killed)."""
+        self._channel.socket.settimeout(timeout)
+        try:
+            message = self._channel.receive()
+        except ConnectionError:
+            message = None
+        if message is None:
+            return {"event": "gone"}
+        if message.get("event") == "fault":
+            raise RuntimeFault.from_dict(message["fault"])
+        return message
+
+    def wait(self) -> Exit:
+        """Wait for the end."""
+        while True:
+            event = self.next_event()
+            if event["event"] == "exit":
+                return Exit.parse(event)
+            if event["event"] == "gone":
+                return Exit(137, "monitor killed", 9)
+
+    def close(self) -> None:
+        """End the conversation."""
+        self._channel.close()
+
+    def __enter__(self) -> Connection:
+        """The connection itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+
+class Client:
+    """The runtime of one store, for one user.
+
+    Args:
+        store: the folder of the store; ``containers/`` lies in it.
+        site: where pyroute2 can be imported from; empty for none (then no default network).
+        minimum: refuse a weaker rung than this one.
+        rung: use this rung, for tests; empty for the best one.
+    """
+
+    def __init__(self, store: str, site: str = "", minimum: str = "", rung: str = "") -> None:
+        self.store, self._site, self._minimum, self._rung = os.path.abspath(store), site, minimum, rung
+        os.makedirs(self.store, mode=0o700, exist_ok=True)
+        self.runtime = state.runtime_folder(self.store)
+        self._socket = os.path.join(self.runtime, "launcher.sock")
+
+    # -- launcher ----------------------------------------------------------------------------------------------
+
+    def request(self, message: Message, fds: tuple[int, ...] = ()) -> Connection:
+        """Send a request to the launcher, started first where none runs (or one of other code)."""
+        message = {**message, "code": fingerprint()}
+        for _ in range(5):
+            try:
+                channel = connect(self._socket)
+            except (FileNotFoundError, ConnectionRefusedError):
+                self._start_launcher()
+                continue
+            try:
+                channel.send(message, fds)
+            except OSError:
+                channel.close()
+                continue
+            return Connection(channel)
+        raise ProtocolError("reach", "the launcher", "it ends as soon as it is started", f"See {self._log_path()}.")
+
+    def info(self) -> dict[str, Any]:
+        """Rung, cgroup and network of the launcher."""
+        return self._ask_launcher({"op": "info"})
+
+    def sweep(self) -> list[str]:
+        """End and remove what killed monitors left behind; the ids of the containers concerned."""
+        return list(self._ask_launcher({"op": "sweep"})["recovered"])
+
+    def delete(self, bundle: str) -> None:
+        """Remove a folder of the store whose files may belong to mapped ids."""
+        self._ask_launcher({"op": "delete", "path": bundle})
+
+    def quit(self) -> None:
+        """Ask a running launcher to leave; containers go on."""
+        try:
+            channel = connect(self._socket)
+        except OSError:
+            return
+        with Connection(channel) as connection:
+            connection.tell({"op": "quit"})
+            connection.next_event(10)
+
+    def _ask_launcher(self, message: Message) -> Message:
+        for _ in range(3):
+            with self.request(message) as connection:
+                event = connection.next_event()
+                if event["event"] not in ("outdated", "gone"):
+                    return event
+        raise ProtocolError("reach", "the launcher", "no answer", f"See {self._log_path()}.")
+
+    def _start_launcher(self) -> None:
+        """Start one, unless another process is just doing it."""
+        lock = os.open(os.path.join(self.runtime, "launcher.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                connect(self._socket).close()
+            except OSError:
+                self._spawn()
+        finally:
+            os.close(lock)
+
+    def _spawn(self) -> None:
+        program = os.path.realpath(sys.executable)
+        words = [program, "-I", "-S", os.path.join(_HERE, "__main__.py"), "launcher"]
+        words += [f"--store={self.store}", f"--runtime={self.runtime}", f"--code={fingerprint()}"]
+        words += [f"--site={self._site}", f"--minimum={self._minimum}", f"--rung={self._rung}"]
+        answer = b""
+        for prefix in ([_delegated_scope()] if _delegated_scope() else []) + [[]]:
+            with open(self._log_path(), "ab") as log:
+                process = subprocess.Popen(  # noqa: S603
+                    [*prefix, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, start_new_session=True
+                )
+            assert process.stdout is not None
+            answer = process.stdout.readline()
+            process.stdout.close()
+            process.wait()
+            if answer:
+                break
+        self._check_answer(answer)
+
+    def _check_answer(self, answer: bytes) -> None:
+        if not answer:
+            raise ProtocolError("start", "the launcher", "it ended at once", f"See {self._log_path()}.")
+        message = json.loads(answer)
+        if "fault" in message:
+            raise RuntimeFault.from_dict(message["fault"])
+
+    def _log_path(self) -> str:
+        return os.path.join(self.runtime, "launcher.log")
+
+    # -- containers --------------------------------------------------------------------------------------------
+
+    def start(self, bundle: str, stdio: tuple[int, int, int] | None, **options: Any) -> tuple[Connection, Message]:
+        """Start the container of *bundle* (config.json in it); the connection and its ``started`` event.
+
+        Args:
+            stdio: descriptors for the container's 0, 1, 2; ``None`` for none (``log`` should be set then).
+            options: fields of :class:`kernel_runtime.monitor.Request`.
+
+        Raises:
+            RuntimeFault: it could not be started, with ``exit_code``; nothing is left behind.
+        """
+        message = {"op": "start", "bundle": bundle, "id": os.path.basename(bundle), **options}
+        for _ in range(3):
+            connection = self.request(message, stdio or ())
+            try:
+                event = connection.next_event()
+            except BaseException:
+                connection.close()
+                raise
+            if event["event"] == "started":
+                return connection, event
+            connection.close()
+            if event["event"] == "exit":
+                raise _fault(event)
+            if event["event"] == "gone" and state.read(bundle) is not None:
+                raise ProtocolError("start", bundle, "its monitor was killed")
+        raise ProtocolError("start", bundle, "the launcher gave no answer", f"See {self._log_path()}.")
+
+    def connect(self, container_id: str) -> Connection:
+        """Talk to the monitor of a running container.
+
+        Raises:
+            NotRunning: it does not run.
+        """
+        try:
+            return Connection(connect(state.monitor_socket(self.runtime, container_id)))
+        except (FileNotFoundError, ConnectionRefusedError):
+            raise NotRunning("reach", container_id[:12], "the container is not running") from None
+
+
+def _fault(event: Message) -> RuntimeFault:
+    fault = RuntimeFault.from_dict(event.get("fault") or {"step": "start", "cause": "unknown"})
+    fault.exit_code = event.get("exitCode", 125)  # type: ignore[attr-defined]
+    return fault
+
+
+def _delegated_scope() -> list[str]:
+    """The words that start a program in a cgroup of its own under the user's systemd; empty where there is none."""
+    if os.geteuid() == 0:
+        return []
+    folder = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
+    if not os.path.exists(os.path.join(folder, "systemd", "private")) or not os.path.exists("/usr/bin/systemd-run"):
+        return []
+    return ["/usr/bin/systemd-run", "--user", "--scope", "--quiet", "--collect", "--property=Delegate=yes"]

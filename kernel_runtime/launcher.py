@@ -1,0 +1,255 @@
+"""The launcher: one per user and store, started on demand; it forks a monitor per container and nothing else.
+
+A Jupyter kernel has many threads and may neither fork nor unshare; this process has one, its imports are done, its
+seccomp programs compiled, and it already lives in the user namespace of its rung. It leaves when idle; containers do
+not need it to go on.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import json
+import os
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kernel_runtime import cgroups, egress, monitor, seccomp, spec, state, sweep, trees
+from kernel_runtime.errors import ProbeError, RuntimeFault
+from kernel_runtime.probe import Rung
+from kernel_runtime.protocol import Channel, Message, listen, peer_uid
+
+IDLE_SECONDS = 600.0
+_TICK = 5.0
+
+
+class Programs:
+    """Compiled seccomp programs by the content of ``linux.seccomp``: compiling costs more than all the rest."""
+
+    def __init__(self) -> None:
+        self._programs: dict[bytes, bytes] = {}
+
+    def compile(self, config: spec.Spec) -> bytes | None:
+        """The program for *config*, ``None`` where it asks for no filter."""
+        if config.seccomp is None:
+            return None
+        key = _digest(config.seccomp, config.emulates_ownership)
+        if key not in self._programs:
+            profile = seccomp.emulate_ownership(config.seccomp) if config.emulates_ownership else config.seccomp
+            self._programs[key] = seccomp.compile(profile)
+        return self._programs[key]
+
+
+def _digest(profile: Mapping[str, Any], emulates: bool) -> bytes:
+    return hashlib.sha256(json.dumps(profile, separators=(",", ":")).encode() + bytes([emulates])).digest()
+
+
+@dataclass
+class Launcher:
+    """The loop and what it lends to the monitors."""
+
+    store: str
+    runtime: str
+    rung: Rung
+    code: str
+    site: str
+    idle: float = IDLE_SECONDS
+    selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
+    monitors: dict[int, str] = field(default_factory=dict)
+    workers: dict[int, Channel] = field(default_factory=dict)
+    programs: Programs = field(default_factory=Programs)
+    quitting: bool = False
+
+    def prepare(self) -> None:
+        """Find the cgroup, end what earlier launchers left behind, take the socket."""
+        name = os.path.basename(self.runtime)
+        self.hierarchy = cgroups.find(name)
+        sweep.sweep(self.store, self.runtime, self.hierarchy)
+        self.egress = egress.Egress(self.rung, self.site)
+        self.machine = monitor.Machine(self.rung, self.runtime, self.hierarchy, self.programs.compile)
+        self.listener = listen(os.path.join(self.runtime, "launcher.sock"))
+        self.last_used = time.monotonic()
+
+    def run(self) -> None:
+        """Serve until idle or told to leave."""
+        wake, waker = socket.socketpair()
+        wake.setblocking(False)
+        waker.setblocking(False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
+        self.selector.register(self.listener, selectors.EVENT_READ, self._accept)
+        self.selector.register(wake, selectors.EVENT_READ, lambda: self._reap(wake))
+        gc.collect()
+        gc.freeze()
+        while not self.quitting:
+            for key, _ in self.selector.select(_TICK):
+                key.data()
+            self._leave_if_idle()
+        self.egress.close()
+
+    def _leave_if_idle(self) -> None:
+        idle = not self.monitors and not self.workers and time.monotonic() - self.last_used > self.idle
+        if idle or not os.path.isdir(self.store):
+            self._quit()
+
+    def _quit(self) -> None:
+        if not self.quitting:
+            self.quitting = True
+            os.unlink(os.path.join(self.runtime, "launcher.sock"))
+            self.selector.unregister(self.listener)
+            self.listener.close()
+
+    # -- requests ----------------------------------------------------------------------------------------------
+
+    def _accept(self) -> None:
+        sock, _ = self.listener.accept()
+        channel = Channel(sock)
+        sock.settimeout(5)
+        self.last_used = time.monotonic()
+        try:
+            if peer_uid(sock) != os.getuid():
+                return
+            message = channel.receive()
+            if message:
+                self._answer(channel, message)
+        except (OSError, RuntimeFault) as error:
+            fault = error if isinstance(error, RuntimeFault) else RuntimeFault("serve", "", str(error))
+            try:
+                channel.send({"event": "fault", "fault": fault.to_dict()})
+            except OSError:
+                pass
+        finally:
+            if channel not in self.workers.values():
+                channel.close()
+
+    def _answer(self, channel: Channel, message: Message) -> None:
+        operation = message.get("op")
+        if message.get("code", self.code) != self.code:
+            channel.send({"event": "outdated"})
+            self._quit()
+        elif operation == "start":
+            self._start(channel, message)
+        elif operation == "info":
+            channel.send({"event": "info", **self.info()})
+        elif operation == "delete":
+            self._delete(channel, message)
+        elif operation == "sweep":
+            swept = sweep.sweep(self.store, self.runtime, self.hierarchy)
+            channel.send({"event": "done", "recovered": swept})
+        elif operation == "quit":
+            self._quit()
+            channel.send({"event": "done"})
+        else:
+            raise RuntimeFault("serve", str(operation), "unknown request")
+
+    def info(self) -> dict[str, Any]:
+        """What ``doctor`` and ``info`` show of this launcher."""
+        return {
+            "pid": os.getpid(),
+            "rung": self.rung,
+            "cgroup": {"kind": self.hierarchy.kind, "why": self.hierarchy.why, "mend": self.hierarchy.mend},
+            "network": self.egress.report(),
+            "containers": len(self.monitors),
+        }
+
+    def _start(self, channel: Channel, message: Message) -> None:
+        request = monitor.Request.parse(message)
+        config = spec.load(os.path.join(request.bundle, "config.json"))
+        self.programs.compile(config)
+        netns = self.egress.take() if config.network == "default" else None
+        stdio = channel.take_fds()
+        pid = os.fork()
+        if pid == 0:
+            self._become_monitor(request, config, channel, netns, stdio)
+        self.monitors[pid] = request.bundle
+        for fd in (*stdio, *([netns] if netns is not None else [])):
+            os.close(fd)
+
+    def _become_monitor(
+        self, request: monitor.Request, config: spec.Spec, channel: Channel, netns: int | None, stdio: list[int]
+    ) -> None:
+        code = 1
+        try:
+            self._forget_everything()
+            life = monitor.Monitor(self.machine, request, config, channel, -1 if netns is None else netns)
+            code = life.run(stdio)
+        except BaseException:  # noqa: BLE001 - the log of the launcher is the last place to say it
+            import traceback
+
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+
+    def _forget_everything(self) -> None:
+        """Close what belongs to the launcher alone."""
+        signal.set_wakeup_fd(-1)
+        self.selector.close()
+        self.listener.close()
+        self.egress.forget()
+
+    def _delete(self, channel: Channel, message: Message) -> None:
+        """Remove a bundle or a layer in a child: its files may belong to ids that only this namespace has."""
+        path = os.path.realpath(str(message["path"]))
+        if not path.startswith(os.path.realpath(self.store) + "/"):
+            raise RuntimeFault("remove", path, "it lies outside the store")
+        found = state.read(path)
+        if state.is_running(found):
+            raise RuntimeFault("remove", path, "the container is running", "Stop it first.")
+        pid = os.fork()
+        if pid == 0:
+            self._remove(channel, path)
+        self.workers[pid] = channel
+
+    @staticmethod
+    def _remove(channel: Channel, path: str) -> None:
+        try:
+            trees.remove(path)
+            channel.send({"event": "done"})
+        except OSError as error:
+            fault = RuntimeFault("remove", path, error.strerror or str(error), "", error.errno or 0)
+            channel.send({"event": "fault", "fault": fault.to_dict()})
+        finally:
+            os._exit(0)
+
+    def _reap(self, wake: socket.socket) -> None:
+        try:
+            wake.recv(4096)
+        except BlockingIOError:
+            pass
+        self.last_used = time.monotonic()
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            self._ended(pid, status)
+
+    def _ended(self, pid: int, status: int) -> None:
+        if pid in self.workers:
+            self.workers.pop(pid).close()
+        bundle = self.monitors.pop(pid, None)
+        if bundle and status:
+            sweep.recover(bundle, self.runtime)
+            self.hierarchy.sweep({os.path.basename(path) for path in self.monitors.values()} | self._alive())
+        self.egress.ended(pid)
+
+    def _alive(self) -> set[str]:
+        """Ids of containers of earlier launchers that still run."""
+        folder = os.path.join(self.store, "containers")
+        names = os.listdir(folder) if os.path.isdir(folder) else []
+        return {name for name in names if state.is_running(state.read(os.path.join(folder, name)))}
+
+
+def refuse_without(minimum: str, rung: Rung) -> None:
+    """Raise where *rung* is weaker than *minimum* (``Runtime.minimum_isolation``)."""
+    order = list(Rung)
+    if minimum and order.index(rung) > order.index(Rung(minimum)):
+        mend = "`%container doctor` tells what would make the better one work."
+        raise ProbeError("isolate", minimum, f"this machine allows only {rung}", mend)

@@ -1,0 +1,324 @@
+"""The monitor: one small process per container, from its first step to its exit record.
+
+It owns the container's processes, cgroup, terminal, log and state.json, listens on a socket of its own for whoever
+wants to signal, wait for, attach to or exec in the container, and outlives both its caller and the launcher. A
+container whose caller asked for ``owned`` ends when the caller's connection does.
+
+Not here: how a process becomes a container (:mod:`sandbox`), and what is done when a monitor itself is killed
+(:mod:`sweep`).
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from kernel_runtime import cgroups, children, state, trees
+from kernel_runtime.children import Child
+from kernel_runtime.errors import NotRunning, ProtocolError, RuntimeFault
+from kernel_runtime.protocol import Channel, Message, listen, peer_uid
+from kernel_runtime.spec import Spec, parse_process
+from kernel_runtime.streams import Streams
+
+GRACE = 3.0  # seconds between SIGINT, SIGTERM and SIGKILL of an interrupt
+_DEAF_GRACE = 0.1  # the same where PID 1 does not listen to the signal: the kernel drops it then
+
+
+@dataclass
+class Request:
+    """What the caller asked for besides config.json; field names are those of the message."""
+
+    bundle: str
+    id: str
+    owned: bool = False
+    remove: bool = False
+    log: bool = False
+    log_max_size: int = 10 * 1024 * 1024
+    log_max_file: int = 1
+    timeout: float = 0.0
+    stop_signal: int = signal.SIGTERM
+    explain: bool = False
+
+    @staticmethod
+    def parse(message: Message) -> Request:
+        """Check a ``start`` message."""
+        known = {name: message[name] for name in Request.__dataclass_fields__ if name in message}
+        try:
+            return Request(**known)
+        except TypeError as error:
+            raise ProtocolError("start", "", str(error)) from error
+
+
+@dataclass
+class Machine:
+    """What the launcher knows of this machine and lends to every monitor."""
+
+    rung: str
+    runtime: str
+    hierarchy: cgroups.Hierarchy
+    compile_seccomp: Callable[[Spec], bytes | None]
+
+    @property
+    def in_user_namespace(self) -> bool:
+        """Whether the launcher lives in a user namespace."""
+        return self.rung != "root"
+
+
+@dataclass
+class Monitor:
+    """The life of one container."""
+
+    machine: Machine
+    request: Request
+    spec: Spec
+    caller: Channel | None
+    netns_fd: int = -1
+    selector: selectors.BaseSelector = field(default_factory=selectors.PollSelector)
+    state: dict[str, Any] = field(default_factory=dict)
+    timers: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
+    waiters: list[Channel] = field(default_factory=list)
+    execs: dict[int, children.Joined] = field(default_factory=dict)
+    reason: str = ""
+
+    def run(self, stdio: list[int]) -> int:
+        """Start the container, serve it until it has ended, leave nothing. The exit code of this process is 0."""
+        started = time.time()
+        self.group = self.machine.hierarchy.create(self.request.id, self.spec.resources)
+        self.streams = Streams(self.selector, self.request, self.spec.process.terminal, stdio)
+        path = state.monitor_socket(self.machine.runtime, self.request.id)
+        listener = listen(path)
+        wake, waker = socket.socketpair()
+        wake.setblocking(False)
+        waker.setblocking(False)
+        try:
+            signal.signal(signal.SIGCHLD, lambda *_: None)
+            signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
+            self._start(started)
+            self._serve(listener, wake)
+        except RuntimeFault as fault:
+            self._finish_failed(fault)
+        finally:
+            self._clean(path)
+        return 0
+
+    def _start(self, started: float) -> None:
+        self._record("creating", createdAt=started)
+        self.child = children.start(self)
+        self.state.update(pid=self.child.pid, pidStart=state.start_time(self.child.pid))
+        timings = self.child.wait_for_exec()
+        self.streams.started(self.child.console)
+        self._record("running", startedAt=time.time())
+        self._tell({"event": "started", "pid": self.child.pid, **({"steps": timings} if self.request.explain else {})})
+        if self.request.timeout:
+            self.after(self.request.timeout, lambda: self.stop("timeout", [signal.SIGTERM, signal.SIGKILL]))
+
+    # -- the loop ----------------------------------------------------------------------------------------------
+
+    def _serve(self, listener: socket.socket, wake: socket.socket) -> None:
+        self.selector.register(listener, selectors.EVENT_READ, lambda: self._accept(listener))
+        self.selector.register(wake, selectors.EVENT_READ, lambda: self._reap(wake))
+        if self.caller:
+            self._follow(self.caller)
+        self._reap(wake)
+        while self.child.status is None:
+            for key, _ in self.selector.select(self._run_timers()):
+                key.data()
+        self.streams.drain()
+        self._finish()
+
+    def after(self, seconds: float, action: Callable[[], None]) -> None:
+        """Call *action* in *seconds*, while the container lives."""
+        self.timers.append((time.monotonic() + seconds, action))
+
+    def _run_timers(self) -> float | None:
+        now = time.monotonic()
+        due = [action for when, action in self.timers if when <= now]
+        self.timers = [(when, action) for when, action in self.timers if when > now]
+        for action in due:
+            action()
+        return max(0.0, min(when for when, _ in self.timers) - time.monotonic()) if self.timers else None
+
+    def _reap(self, wake: socket.socket) -> None:
+        try:
+            wake.recv(4096)
+        except BlockingIOError:
+            pass
+        self.child.poll()
+        for pid, joined in list(self.execs.items()):
+            if joined.child.poll() is not None:
+                del self.execs[pid]
+                joined.finish()
+
+    # -- requests ----------------------------------------------------------------------------------------------
+
+    def _accept(self, listener: socket.socket) -> None:
+        sock, _ = listener.accept()
+        if peer_uid(sock) != os.getuid():
+            sock.close()
+            return
+        self._follow(Channel(sock))
+
+    def _follow(self, channel: Channel) -> None:
+        channel.socket.settimeout(5)
+        self.selector.register(channel, selectors.EVENT_READ, lambda: self._hear(channel))
+
+    def _hear(self, channel: Channel) -> None:
+        try:
+            alive = channel.fill()
+            while (message := channel.pop()) is not None:
+                self._answer(channel, message)
+        except (OSError, ProtocolError):
+            alive = False
+        if not alive:
+            self._forget(channel)
+
+    def _forget(self, channel: Channel) -> None:
+        self.selector.unregister(channel)
+        if channel in self.waiters:
+            self.waiters.remove(channel)
+        for joined in self.execs.values():
+            joined.caller_left(channel)
+        channel.close()
+        if channel is self.caller:
+            self.caller = None
+            if self.request.owned:
+                self.stop("abandoned", [signal.SIGKILL])
+
+    def _answer(self, channel: Channel, message: Message) -> None:
+        handler = _HANDLERS.get(str(message.get("op")))
+        try:
+            if handler is None:
+                raise ProtocolError("answer", str(message.get("op")), "unknown request")
+            handler(self, channel, message)
+        except RuntimeFault as fault:
+            channel.send({"event": "fault", "fault": fault.to_dict()})
+
+    def _signal(self, channel: Channel, message: Message) -> None:
+        self.child.signal(int(message["signal"]), group=bool(message.get("group")))
+        channel.send({"event": "done"})
+
+    def _stop(self, channel: Channel, message: Message) -> None:
+        number = int(message.get("signal") or self.request.stop_signal)
+        self.stop(str(message.get("reason", "")), [number, signal.SIGKILL], float(message.get("grace", 10.0)))
+        channel.send({"event": "done"})
+
+    def _interrupt(self, channel: Channel, _message: Message) -> None:
+        self.stop("interrupted", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+
+    def _wait(self, channel: Channel, _message: Message) -> None:
+        self.waiters.append(channel)
+
+    def _resize(self, channel: Channel, message: Message) -> None:
+        self.streams.resize(int(message["rows"]), int(message["columns"]))
+
+    def _stats(self, channel: Channel, _message: Message) -> None:
+        channel.send({"event": "stats", **self.group.stats()})
+
+    def _freeze(self, channel: Channel, message: Message) -> None:
+        if message["op"] == "pause":
+            self.group.freeze()
+        else:
+            self.group.thaw()
+        self._record("paused" if message["op"] == "pause" else "running")
+        channel.send({"event": "done"})
+
+    def _attach(self, channel: Channel, _message: Message) -> None:
+        self.streams.attach(channel.take_fds())
+        self.waiters.append(channel)
+        channel.send({"event": "attached"})
+
+    def _exec(self, channel: Channel, message: Message) -> None:
+        if self.child.status is not None:
+            raise NotRunning("exec in", self.request.id, "the container has ended")
+        process = parse_process(message.get("process"), "exec: process")
+        joined = children.join(self, channel, process, channel.take_fds(), bool(message.get("owned", True)))
+        self.execs[joined.child.pid] = joined
+
+    # -- ending ------------------------------------------------------------------------------------------------
+
+    def stop(self, reason: str, signals: list[int], grace: float = GRACE) -> None:
+        """Send the first signal now, the next ones each *grace* seconds later, until the container has ended.
+
+        A signal that PID 1 does not handle is dropped by the kernel (pid_namespaces(7)): the next one follows at once.
+        """
+        self.reason = self.reason or reason
+        number = signals[0]
+        deaf = number != signal.SIGKILL and not self.child.listens_to(number)
+        if number == signal.SIGKILL:
+            self.group.kill()
+        self.child.signal(number, group=True)
+        if signals[1:]:
+            wait = min(grace, _DEAF_GRACE) if deaf else grace
+            self.after(wait, lambda: self.stop(reason, signals[1:], grace))
+
+    def _finish(self) -> None:
+        stats, events = self.group.stats(), self.group.events()
+        outcome = self.child.outcome(self.reason, events)
+        outcome.update(
+            cpuSeconds=stats.get("cpu_seconds", self.child.cpu_seconds),
+            peakMemory=stats.get("memory_peak", self.child.peak_memory),
+            finishedAt=time.time(),
+        )
+        self._end(outcome)
+
+    def _finish_failed(self, fault: RuntimeFault) -> None:
+        code = getattr(fault, "exit_code", 125)
+        self._end({"exitCode": code, "reason": "fault", "fault": fault.to_dict(), "finishedAt": time.time()})
+
+    def _end(self, outcome: dict[str, Any]) -> None:
+        child = getattr(self, "child", None)
+        if child is not None:
+            child.kill()
+        for joined in self.execs.values():
+            joined.child.kill()
+            joined.finish()
+        self.group.destroy()
+        if self.request.remove:
+            trees.remove(self.request.bundle)
+        else:
+            self._record("stopped", **outcome)
+        self._tell({"event": "exit", **outcome})
+
+    def _record(self, status: str, **fields: Any) -> None:
+        if not self.state:
+            pid = os.getpid()
+            self.state.update(
+                ociVersion="1.2.0", id=self.request.id, bundle=self.request.bundle, annotations={},
+                monitorPid=pid, monitorStart=state.start_time(pid), rung=self.machine.rung,
+                cgroup=self.group.path, remove=self.request.remove, pid=0,
+            )  # fmt: skip
+        self.state.update(status=status, **fields)
+        state.write(self.request.bundle, self.state)
+
+    def _tell(self, message: Message) -> None:
+        for channel in ([self.caller] if self.caller else []) + self.waiters:
+            try:
+                channel.send(message)
+            except OSError:
+                continue
+
+    def _clean(self, path: str) -> None:
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            pass
+
+
+_HANDLERS: dict[str, Callable[[Monitor, Channel, Message], None]] = {
+    "signal": Monitor._signal,
+    "stop": Monitor._stop,
+    "interrupt": Monitor._interrupt,
+    "wait": Monitor._wait,
+    "resize": Monitor._resize,
+    "stats": Monitor._stats,
+    "pause": Monitor._freeze,
+    "unpause": Monitor._freeze,
+    "attach": Monitor._attach,
+    "exec": Monitor._exec,
+}

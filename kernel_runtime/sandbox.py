@@ -1,0 +1,194 @@
+"""The recipe: how a process becomes a container, as an ordered list of step values.
+
+The loop in :func:`furnish` runs it; ``--explain`` narrates the same list; errors name the step that failed. What the
+steps do in detail is in :mod:`mounts`, :mod:`devices`, :mod:`console`, :mod:`network`; what comes after them, the
+change of identity and ``execve``, in :mod:`init`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from kernel_runtime import console, devices, mounts, network, sysctls
+from kernel_runtime import syscalls as sc
+from kernel_runtime.errors import RuntimeFault, SetupError
+from kernel_runtime.mounts import Root
+from kernel_runtime.spec import Mount, Spec
+
+
+@dataclass
+class Context:
+    """What the steps share: the plan, and what earlier steps have made."""
+
+    spec: Spec
+    bundle: str
+    in_user_namespace: bool
+    cgroup_files: tuple[str, ...] = ()
+    netns_fd: int = -1
+    console_socket: int = -1
+    timings: list[tuple[str, float]] = field(default_factory=list)
+    _root: Root | None = None
+
+    @property
+    def root_path(self) -> str:
+        """The mount point of the root file system on the host."""
+        return os.path.join(self.bundle, self.spec.root_path)
+
+    @property
+    def root(self) -> Root:
+        """The root file system, once it is mounted."""
+        if self._root is None:
+            self._root = Root(self.root_path, self.in_user_namespace)
+        return self._root
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step: what it does, to what, by which system call, and why."""
+
+    name: str
+    object: str
+    call: str
+    why: str
+    action: Callable[[Context], None]
+
+    def describe(self) -> str:
+        """One line for ``--explain``."""
+        return f"{self.name} {self.object}: {self.why} [{self.call}]".replace("  ", " ")
+
+    def apply(self, context: Context) -> None:
+        """Do it.
+
+        Raises:
+            SetupError: naming this step, its object and the mend.
+        """
+        start = time.perf_counter()
+        try:
+            self.action(context)
+        except RuntimeFault:
+            raise
+        except OSError as error:
+            cause = error.strerror or str(error)
+            raise SetupError(self.name, self.object, cause, _mend(self, error), error.errno or 0) from error
+        context.timings.append((self.describe(), time.perf_counter() - start))
+
+
+def recipe(spec: Spec) -> list[Step]:
+    """The steps that *spec* asks for, in the order in which they are done."""
+    root_mount = next((mount for mount in spec.mounts if mount.destination == "/"), None)
+    others = [mount for mount in spec.mounts if mount.destination != "/"]
+    steps = [
+        Step("join cgroup", "", "write(cgroup.procs)", "its limits and its accounts", _join_cgroup),
+        Step("enter network", spec.network, "setns or unshare(CLONE_NEWNET)", "its own interfaces", _enter_network),
+        Step("unshare", "mount ipc uts cgroup", "unshare(2)", "its own mounts, queues, names", _unshare),
+        Step("mount", "/", "mount(2)", "the image below, copy-on-write above", lambda c: _mount_root(c, root_mount)),
+    ]
+    steps += [_mount_step(mount) for mount in others]
+    if any(mount.destination == "/dev" for mount in others):
+        steps.append(Step("bind", "/dev nodes", "move_mount(2)", "null, zero, random, tty …", _furnish_dev))
+    if spec.process.terminal:
+        steps.append(Step("open", "/dev/console", "TIOCGPTPEER", "a pseudo terminal", _open_console))
+    steps += [
+        Step("set", "sysctl", "write(/proc/sys)", "namespaced kernel settings", lambda c: sysctls.apply(c.root, spec)),
+        Step("protect", "read-only paths", "mount_setattr(2)", "the kernel's settings", _make_readonly),
+        Step("mask", "paths", "move_mount(2)", "what tells about the host", _mask),
+        Step("pivot", "root", "pivot_root(2)", "leave the host's file system", _pivot),
+        Step("name", spec.hostname or "host", "sethostname(2)", "its own host name", _set_names),
+    ]
+    return steps
+
+
+def furnish(context: Context) -> None:
+    """Run the recipe in this process, which becomes the container's first process."""
+    for step in recipe(context.spec):
+        step.apply(context)
+
+
+def _mount_step(mount: Mount) -> Step:
+    why = {"proc": "its own processes", "tmpfs": "memory", "bind": f"from {mount.source}", "overlay": "copy-on-write"}
+    text = why.get(mount.type, mount.type)
+    return Step("mount", mount.destination, "mount(2)", text, lambda c: mounts.mount_one(c.root, mount))
+
+
+def _join_cgroup(context: Context) -> None:
+    for path in context.cgroup_files:
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, b"0")
+        finally:
+            os.close(fd)
+
+
+def _enter_network(context: Context) -> None:
+    path = context.spec.namespaces.get("network")
+    if path is None:
+        return
+    if path:
+        network.join(path)
+    elif context.netns_fd >= 0:
+        sc.setns(context.netns_fd, sc.CLONE_NEWNET)
+    else:
+        network.new_with_loopback()
+
+
+def _unshare(context: Context) -> None:
+    flags = sc.CLONE_NEWNS
+    for kind, flag in (("ipc", sc.CLONE_NEWIPC), ("uts", sc.CLONE_NEWUTS), ("cgroup", sc.CLONE_NEWCGROUP)):
+        if kind in context.spec.namespaces:
+            flags |= flag
+    sc.unshare(flags)
+    sc.mount(None, "/", None, sc.MS_SLAVE | sc.MS_REC)
+
+
+def _mount_root(context: Context, mount: Mount | None) -> None:
+    mounts.mount_root(context.root_path, mount, context.in_user_namespace)
+
+
+def _furnish_dev(context: Context) -> None:
+    devices.furnish(context.root, context.spec.devices)
+
+
+def _open_console(context: Context) -> None:
+    console.open_console(context.root, context.spec.process, context.console_socket)
+
+
+def _make_readonly(context: Context) -> None:
+    mounts.make_readonly(context.root, context.spec.readonly_paths)
+    if context.spec.root_readonly:
+        mounts.make_root_readonly(context.root)
+
+
+def _mask(context: Context) -> None:
+    mounts.mask(context.root, context.spec.masked_paths)
+
+
+def _pivot(context: Context) -> None:
+    """pivot_root(2), "pivot_root(".", ".")": the old root ends up on top of the new one and is taken off."""
+    os.fchdir(context.root.fd)
+    sc.pivot_root(".", ".")
+    sc.umount2(".", sc.MNT_DETACH)
+    os.chdir("/")
+
+
+def _set_names(context: Context) -> None:
+    if "uts" in context.spec.namespaces:
+        if context.spec.hostname:
+            sc.sethostname(context.spec.hostname)
+        if context.spec.domainname:
+            sc.setdomainname(context.spec.domainname)
+
+
+def _mend(step: Step, error: OSError) -> str:
+    if error.errno == errno.ENOSPC:
+        return "The disk is full: free some space (docker-like: `%container prune`)."
+    if error.errno == errno.EDQUOT:
+        return "Your disk quota is used up."
+    if step.name == "mount" and error.errno in (errno.EPERM, errno.EACCES, errno.EINVAL):
+        return "`%container doctor` tells what this machine allows."
+    if step.name == "enter network" and error.errno in (errno.EPERM, errno.ENOSPC):
+        return "See /proc/sys/user/max_net_namespaces, or use --network host."
+    return ""

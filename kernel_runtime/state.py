@@ -1,0 +1,97 @@
+"""state.json of a container: written by its monitor alone, read by everybody; and where the runtime keeps its sockets.
+
+The first fields are those of the OCI runtime-spec's "State"; ``status`` is ``creating``, ``running``, ``paused`` or
+``stopped``. A process is named by pid and start time, so that a reused pid is never taken for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from typing import Any
+
+from kernel_runtime.errors import RuntimeFault
+
+State = dict[str, Any]
+FILE = "state.json"
+
+
+def read(bundle: str) -> State | None:
+    """The state of the container in *bundle*, ``None`` where it was never started."""
+    try:
+        with open(os.path.join(bundle, FILE), "rb") as file:
+            state = json.load(file)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise RuntimeFault("read state", bundle, str(error)) from error
+    return dict(state)
+
+
+def write(bundle: str, state: State) -> None:
+    """Replace the state at once; readers see the old or the new one."""
+    temporary = os.path.join(bundle, f".{FILE}.{os.getpid()}")
+    with open(temporary, "w", encoding="utf-8") as file:
+        json.dump(state, file, separators=(",", ":"))
+    os.rename(temporary, os.path.join(bundle, FILE))
+
+
+def start_time(pid: int) -> int:
+    """When *pid* started, in clock ticks since boot (proc(5), stat field 22); 0 where there is no such process."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return int(file.read().rpartition(b")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def is_alive(pid: int, started: int) -> bool:
+    """Whether the very process runs that had this pid and start time (a zombie does not)."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return False
+    return int(fields[19]) == started and fields[0] not in (b"Z", b"X")
+
+
+def is_running(state: State | None) -> bool:
+    """Whether the container's first process or its monitor lives."""
+    if not state or state.get("status") == "stopped":
+        return False
+    return is_alive(state.get("monitorPid", 0), state.get("monitorStart", 0)) or is_alive(
+        state.get("pid", 0), state.get("pidStart", 0)
+    )
+
+
+def runtime_folder(store: str) -> str:
+    """The folder of the sockets that belong to *store*: private, short enough for ``sun_path`` (107 bytes).
+
+    ``$XDG_RUNTIME_DIR/jupyter-containers/HASH``, else ``/tmp/jupyter-containers-UID/HASH``.
+
+    Raises:
+        RuntimeFault: the folder exists and is somebody else's, or open to others.
+    """
+    base = os.environ.get("XDG_RUNTIME_DIR", "")
+    if base and len(base) < 50 and os.access(base, os.W_OK | os.X_OK) and os.stat(base).st_uid == os.getuid():
+        base = os.path.join(base, "jupyter-containers")
+    else:
+        base = f"/tmp/jupyter-containers-{os.getuid()}"  # noqa: S108 - checked below
+    folder = os.path.join(base, hashlib.sha256(os.path.realpath(store).encode()).hexdigest()[:12])
+    for path in (base, folder):
+        try:
+            os.mkdir(path, 0o700)
+        except FileExistsError:
+            pass
+        found = os.lstat(path)
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+            mend = f"Remove {path}, or set XDG_RUNTIME_DIR to a private folder."
+            raise RuntimeFault("use runtime folder", path, "it is not a private folder of yours", mend)
+    return folder
+
+
+def monitor_socket(runtime: str, container_id: str) -> str:
+    """Where the monitor of a container listens."""
+    return os.path.join(runtime, f"{container_id[:32]}.sock")
