@@ -241,13 +241,13 @@ def _bind(root: Root, mount: Mount, options: Options, follow: bool) -> None:
 
 
 def bind(source: str, target: str, attributes: int, recursive: int = 0) -> None:
-    """Bind *source* on *target*, attributes set before anybody can reach it (open_tree, mount_setattr, move_mount)."""
+    """Bind *source* on *target* (a trusted path, links are followed), attributes set before anybody can reach it (open_tree, mount_setattr, move_mount)."""
     flags = sc.OPEN_TREE_CLONE | (sc.AT_RECURSIVE if recursive else 0)
     tree = sc.open_tree(sc.AT_FDCWD, source, flags)
     try:
         if attributes:
             sc.mount_setattr(tree, "", sc.AT_EMPTY_PATH | (sc.AT_RECURSIVE if recursive else 0), attributes)
-        sc.move_mount(tree, "", sc.AT_FDCWD, target, sc.MOVE_MOUNT_F_EMPTY_PATH)
+        sc.move_mount(tree, "", sc.AT_FDCWD, target, sc.MOVE_MOUNT_F_EMPTY_PATH | sc.MOVE_MOUNT_T_SYMLINKS)
     finally:
         os.close(tree)
 

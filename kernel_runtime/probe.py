@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from kernel_runtime import idmap
+from kernel_runtime import idmap, trees
 from kernel_runtime import syscalls as sc
 from kernel_runtime.errors import ProbeError, RuntimeFault
 
@@ -134,9 +134,15 @@ def _try_everything(rung: Rung, store: str) -> None:
         _step("create network namespace", "", lambda: sc.unshare(sc.CLONE_NEWNET))
         _try_proc(folders[3])
     finally:
-        from kernel_runtime import trees
-
+        _unmount(folders[3])
         trees.remove(work)
+
+
+def _unmount(path: str) -> None:
+    try:
+        sc.umount2(path, sc.MNT_DETACH)
+    except OSError:
+        return  # it was never mounted
 
 
 def _try_overlay(rung: Rung, folders: list[str]) -> None:
