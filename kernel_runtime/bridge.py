@@ -29,8 +29,8 @@ _OUTSIDE_TIMEOUT = 10.0
 class Bridge:
     """The default network of one launcher; a context manager that removes what it added to the host."""
 
-    def __init__(self, rung: Rung) -> None:
-        self._rung = rung
+    def __init__(self, rung: Rung, runtime: str) -> None:
+        self._rung, self._runtime = rung, runtime
         self._outside = 0
         self._number = os.getpid() % 4096 * 8
         self._mtu = 1500
@@ -40,9 +40,7 @@ class Bridge:
         from pyroute2 import IPRoute
 
         if self._rung is not Rung.ROOT:
-            sc.unshare(sc.CLONE_NEWNET)
-            bring_up("lo")
-            self._outside = _join_outside()
+            self._outside = _enter_joined_namespace(self._runtime)
         self._route = IPRoute()
         self._home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         self._mtu = self._outside_mtu()
@@ -137,6 +135,10 @@ class Bridge:
             nft.table("add", name=_TABLE)
             nft.chain("add", table=_TABLE, name="postrouting", hook="postrouting", type="nat", priority=100, policy=1)
             nft.chain("add", table=_TABLE, name="forward", hook="forward", type="filter", priority=0, policy=1)
+            if self._rung is not Rung.ROOT:
+                # Nothing is for this namespace itself. (Debian 12's pasta sends segments without flags: conntrack
+                # calls them invalid, does not translate them, and the stack here would reset the connection.)
+                nft.chain("add", table=_TABLE, name="input", hook="input", type="filter", priority=0, policy=0)
             nft.rule("add", table=_TABLE, chain="forward", expressions=(ipv4addr(dst=_METADATA), verdict(0)))
             nft.rule("add", table=_TABLE, chain="postrouting", expressions=_leaving(ipv4addr, masq))
 
@@ -159,46 +161,64 @@ def _write(path: str, text: str) -> None:
         file.write(text)
 
 
-def _join_outside() -> int:
-    """Start ``pasta`` or ``slirp4netns`` on this process's network namespace, wait until it has a route; its pid."""
-    target = f"/proc/{os.getpid()}/ns/net"
+def _enter_joined_namespace(runtime: str) -> int:
+    """Move into a new network namespace that ``pasta`` or ``slirp4netns`` joins to the outside; its pid.
+
+    The program is forked first: it stays in the host's network namespace, to which there is no way back. It finds the
+    new one under a bind mount that only this helper and it can see: ``/proc/PID/ns/net`` is closed to a program that
+    has given up its capabilities, as pasta does.
+    """
+    place = os.path.join(runtime, "netns")
+    os.close(os.open(place, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    words = _outside_command(place)
+    sc.unshare(sc.CLONE_NEWNS)
+    ready, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        _become_outside(words, ready, writer)
+    os.close(ready)
+    sc.unshare(sc.CLONE_NEWNET)
+    bring_up("lo")
+    sc.mount("/proc/self/ns/net", place, None, sc.MS_BIND)
+    os.close(writer)
+    _wait_for_route(pid, words[0])
+    return pid
+
+
+def _outside_command(target: str) -> list[str]:
     pasta, slirp = find_program("pasta"), find_program("slirp4netns")
     if pasta:
-        words = [pasta, "--config-net", "--foreground", "--quiet", "--no-map-gw", "-t", "none", "-u", "none",
-                 "-T", "none", "-U", "none", "--netns", target]  # fmt: skip
-    elif slirp:
-        words = [slirp, "--configure", "--mtu=65520", "--disable-host-loopback", "--netns-type=path", target, "tap0"]
-    else:
-        raise SetupError("connect", "network 'default'", "neither pasta nor slirp4netns is installed")
-    pid = _spawn_outside(words)
+        return [pasta, "--config-net", "--foreground", "--quiet", "--no-map-gw", "-t", "none", "-u", "none",
+                "-T", "none", "-U", "none", "--netns", target]  # fmt: skip
+    if slirp:
+        return [slirp, "--configure", "--mtu=65520", "--disable-host-loopback", "--netns-type=path", target, "tap0"]
+    raise SetupError("connect", "network 'default'", "neither pasta nor slirp4netns is installed")
+
+
+def _become_outside(words: list[str], ready: int, writer: int) -> None:
+    try:
+        os.close(writer)
+        sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # pasta takes an inherited SIG_IGN for a failure
+        os.read(ready, 1)
+        os.execv(words[0], words)
+    finally:
+        os._exit(127)
+
+
+def _wait_for_route(pid: int, program: str) -> None:
     pidfd = os.pidfd_open(pid)
     deadline = time.monotonic() + _OUTSIDE_TIMEOUT
     try:
         while time.monotonic() < deadline:
             if select.select([pidfd], [], [], 0.02)[0]:
-                raise SetupError("connect", "network 'default'", f"{words[0]} ended at once")
+                raise SetupError("connect", "network 'default'", f"{program} ended at once")
             if _has_default_route():
-                return pid
+                return
     finally:
         os.close(pidfd)
     os.kill(pid, signal.SIGKILL)
-    raise SetupError("connect", "network 'default'", f"{words[0]} gave no route in {_OUTSIDE_TIMEOUT:.0f} s")
-
-
-def _spawn_outside(words: list[str]) -> int:
-    """Fork into the host's network namespace, which this process has left: the launcher is still in it."""
-    home = os.open(f"/proc/{os.getppid()}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    pid = os.fork()
-    if pid:
-        os.close(home)
-        return pid
-    try:
-        sc.setns(home, sc.CLONE_NEWNET)
-        sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
-        os.execv(words[0], words)
-    finally:
-        os._exit(127)
-    raise AssertionError("unreachable")
+    raise SetupError("connect", "network 'default'", f"{program} gave no route in {_OUTSIDE_TIMEOUT:.0f} s")
 
 
 def _has_default_route() -> bool:

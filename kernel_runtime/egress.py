@@ -45,8 +45,8 @@ def unavailable(rung: Rung) -> tuple[str, str]:
 class Egress:
     """The launcher's side: takes ready network namespaces from the helper, and starts it when first needed."""
 
-    def __init__(self, rung: Rung, site: str) -> None:
-        self._rung, self._site = rung, site
+    def __init__(self, rung: Rung, site: str, runtime: str) -> None:
+        self._rung, self._site, self._runtime = rung, site, runtime
         self._socket: socket.socket | None = None
         self._pid = 0
 
@@ -84,7 +84,7 @@ class Egress:
         self._pid = os.fork()
         if self._pid == 0:
             ours.close()
-            _become_helper(theirs, self._rung, self._site)
+            _become_helper(theirs, self._rung, self._site, self._runtime)
         theirs.close()
         ours.settimeout(_START_TIMEOUT)
         self._socket = ours
@@ -106,7 +106,7 @@ class Egress:
             self._socket = None
 
 
-def _become_helper(channel: socket.socket, rung: Rung, site: str) -> None:
+def _become_helper(channel: socket.socket, rung: Rung, site: str, runtime: str) -> None:
     code = 1
     try:
         for fd in range(3, 256):
@@ -120,7 +120,7 @@ def _become_helper(channel: socket.socket, rung: Rung, site: str) -> None:
         sys.path.append(site)
         from kernel_runtime.bridge import Bridge
 
-        with Bridge(rung) as bridge:
+        with Bridge(rung, runtime) as bridge:
             _serve(channel, bridge)
         code = 0
     except BaseException as error:  # noqa: BLE001 - told to whoever waits

@@ -70,7 +70,7 @@ class Launcher:
         name = os.path.basename(self.runtime)
         self.hierarchy = cgroups.find(name)
         sweep.sweep(self.store, self.runtime, self.hierarchy)
-        self.egress = egress.Egress(self.rung, self.site)
+        self.egress = egress.Egress(self.rung, self.site, self.runtime)
         self.machine = monitor.Machine(self.rung, self.runtime, self.hierarchy, self.programs.compile)
         self.listener = listen(os.path.join(self.runtime, "launcher.sock"))
         self.last_used = time.monotonic()
