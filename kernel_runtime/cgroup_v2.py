@@ -285,7 +285,7 @@ def writes(limits: Limits) -> list[tuple[str, str, str]]:
 def weight_of_shares(shares: int) -> int:
     """cpu.weight (1 to 10000) for cpu.shares (2 to 262144), so that Docker's 1024 becomes the kernel's default 100.
 
-    The curve through the three fixed points that runc and crun agreed on (opencontainers/cgroups issue 5).
+    The curve through the three fixed points that runc and crun agreed on (runc pull request 4785).
     """
     if shares <= 2:
         return 1
