@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kernel_runtime import console, init, sandbox, streams
+from kernel_runtime import console, init, reaper, sandbox, streams
 from kernel_runtime import syscalls as sc
 from kernel_runtime.errors import RuntimeFault, SetupError
 from kernel_runtime.protocol import Channel
@@ -165,8 +165,9 @@ def _become_container(monitor: Monitor, status: socket.socket) -> None:
     sandbox.furnish(context)
     if monitor.request.explain:
         status.send(json.dumps(context.timings).encode())
-    process = spec.process
-    init.execute(process, _final(monitor, status))
+    if spec.wants_init and reaper.fork_payload(status.fileno()):
+        return
+    init.execute(spec.process, _final(monitor, status))
 
 
 def _final(monitor: Monitor, status: socket.socket) -> init.Final:

@@ -76,7 +76,8 @@ def _identity(process: Process) -> users.Identity:
         identity = users.look_up(process.username)
     else:
         identity = users.Identity(process.uid, process.gid, (), users.look_up(str(process.uid)).home)
-    groups = tuple(dict.fromkeys((*identity.groups, *process.additional_gids)))
+    named = (users.group_id(group) for group in process.additional_groups)
+    groups = tuple(dict.fromkeys((*identity.groups, *process.additional_gids, *named)))
     return users.Identity(identity.uid, identity.gid, groups, identity.home)
 
 

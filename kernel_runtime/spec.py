@@ -6,7 +6,8 @@ so that no later step has to guess. Source of the fields: https://github.com/ope
 Three additions of ours, which other runtimes ignore or refuse:
 
 * a ``mounts`` entry whose destination is ``/`` is the root file system itself (an overlay over layers);
-* ``process.user.username`` is Docker's ``name|uid[:group|gid]``, looked up inside the root file system;
+* ``process.user.username`` is Docker's ``name|uid[:group|gid]``, looked up inside the root file system, as are the
+  names or numbers in ``process.user.additionalGroups``;
 * annotations ``org.nb-containers.*`` (see the constants below).
 """
 
@@ -20,6 +21,7 @@ from typing import Any
 from kernel_runtime.errors import SpecError
 
 EMULATE_OWNERSHIP = "org.nb-containers.emulate-ownership"
+INIT = "org.nb-containers.init"
 NETWORK = "org.nb-containers.network"
 NAMESPACE_TYPES = ("mount", "pid", "network", "ipc", "uts", "cgroup", "user", "time")
 
@@ -56,6 +58,7 @@ class Process:
     gid: int = 0
     additional_gids: tuple[int, ...] = ()
     username: str = ""
+    additional_groups: tuple[str, ...] = ()
     umask: int = 0o022
     capabilities: Mapping[str, list[str]] | None = None
     rlimits: tuple[Rlimit, ...] = ()
@@ -91,6 +94,11 @@ class Spec:
     def emulates_ownership(self) -> bool:
         """Whether chown and its like are answered with success and nothing done."""
         return self.annotations.get(EMULATE_OWNERSHIP) == "true"
+
+    @property
+    def wants_init(self) -> bool:
+        """Whether PID 1 shall be a small init of ours that reaps and forwards signals (``docker run --init``)."""
+        return self.annotations.get(INIT) == "true"
 
     @property
     def network(self) -> str:
@@ -160,6 +168,7 @@ def parse_process(data: Any, place: str) -> Process:
         gid=user.number("gid"),
         additional_gids=tuple(user.numbers("additionalGids")),
         username=user.text("username"),
+        additional_groups=tuple(user.texts("additionalGroups")),
         umask=user.number("umask", 0o022),
         capabilities=process.object("capabilities").data or None,
         rlimits=tuple(

@@ -77,6 +77,8 @@ def environment(plan: Plan) -> dict[str, str]:
     if plan.options.tty:
         variables["TERM"] = "xterm"
     variables |= dict(entry.partition("=")[::2] for entry in plan.image_config.get("Env") or [])
+    for name in plan.options.unset_env:
+        variables.pop(name, None)
     return variables | dict(plan.options.env)
 
 
@@ -85,7 +87,12 @@ def _process(plan: Plan) -> dict[str, Any]:
     sets = {name: list(profile.capabilities) for name in ("bounding", "effective", "permitted")}
     return {
         "terminal": options.tty,
-        "user": {"uid": 0, "gid": 0, "username": options.user or plan.image_config.get("User") or ""},
+        "user": {
+            "uid": 0,
+            "gid": 0,
+            "username": options.user or plan.image_config.get("User") or "",
+            "additionalGroups": list(options.group_add),
+        },
         "args": list(plan.args),
         "env": [f"{name}={value}" for name, value in environment(plan).items()],
         "cwd": options.workdir or plan.image_config.get("WorkingDir") or "/",
@@ -102,6 +109,8 @@ def _annotations(plan: Plan) -> dict[str, str]:
     notes = {"org.nb-containers.network": network}
     if plan.rung == "rootless-single":
         notes["org.nb-containers.emulate-ownership"] = "true"
+    if plan.options.init:
+        notes["org.nb-containers.init"] = "true"
     return notes
 
 
@@ -113,7 +122,7 @@ def _linux(plan: Plan) -> dict[str, Any]:
     linux: dict[str, Any] = {
         "namespaces": namespaces,
         "resources": _resources(plan),
-        "devices": [{"path": target, "source": source} for source, target in options.devices],
+        "devices": [{"path": device.target, "source": device.source} for device in options.devices],
         "sysctl": dict(options.sysctls),
         "maskedPaths": [] if options.privileged else [*_MASKED, *plan.thermal, *plan.masks],
         "readonlyPaths": [] if options.privileged else list(_READONLY),

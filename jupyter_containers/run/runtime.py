@@ -1,0 +1,185 @@
+"""The adapter to :mod:`kernel_runtime`: the only module that imports it, and the one map of its errors.
+
+Everything above speaks of containers, ids and options; everything below of bundles and processes.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Collection, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from jupyter_containers.config import Settings
+from jupyter_containers.errors import (
+    CannotStart,
+    Conflict,
+    ContainersError,
+    InvalidArgument,
+    IsolationUnavailable,
+    StorageFull,
+)
+from kernel_runtime import capabilities as _capabilities
+from kernel_runtime import seccomp_profile as _seccomp_profile
+from kernel_runtime import state as _state
+from kernel_runtime.client import Client, Connection, Exit
+from kernel_runtime.errors import NotRunning, ProbeError, RuntimeFault, SpecError
+
+__all__ = ["Connection", "Exit", "Runtime", "all_capabilities", "capabilities", "default_seccomp", "mapped"]
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+_MAIN = Path(_state.__file__).with_name("__main__.py")
+
+
+def to_error(fault: RuntimeFault) -> ContainersError:
+    """The public error for a fault of the runtime."""
+    what = f"{fault.step} {fault.object}".strip() + (f": {fault.cause}" if fault.cause else "")
+    if fault.errno == errno.ENOSPC and "mount" in fault.step:
+        return StorageFull(what, mend=fault.mend)
+    if isinstance(fault, SpecError):
+        return InvalidArgument(what, mend=fault.mend)
+    if isinstance(fault, ProbeError):
+        return IsolationUnavailable(what, mend=fault.mend)
+    if isinstance(fault, NotRunning):
+        return Conflict(what, mend=fault.mend)
+    error = CannotStart(what, mend=fault.mend)
+    error.exit_code = getattr(fault, "exit_code", 125)
+    return error
+
+
+def mapped(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Decorator: faults of the runtime leave the function as public errors."""
+
+    def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        try:
+            return function(*args, **kwargs)
+        except RuntimeFault as fault:
+            raise to_error(fault) from fault
+
+    return call
+
+
+@mapped
+def capabilities(add: Collection[str], drop: Collection[str]) -> tuple[str, ...]:
+    """Docker's default capabilities with ``--cap-add`` and ``--cap-drop`` done."""
+    return _capabilities.with_changes(add, drop)
+
+
+def all_capabilities() -> tuple[str, ...]:
+    """Every capability that this kernel knows (``--privileged``)."""
+    return _capabilities.names_of(_capabilities.available())
+
+
+def default_seccomp(names: Collection[str]) -> Mapping[str, Any]:
+    """Docker's default seccomp profile for a set of capabilities, as OCI ``linux.seccomp``."""
+    return _seccomp_profile.default_profile(names)
+
+
+class Runtime:
+    """The runtime of one store. Cheap to make: the launcher starts with the first request."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    @cached_property
+    def _client(self) -> Client:
+        settings = self._settings
+        return Client(str(settings.home), _site(), settings.minimum_isolation, settings.rung)
+
+    @mapped
+    def info(self) -> dict[str, Any]:
+        """``rung``, ``cgroup``, ``network`` and ``pid`` of the launcher."""
+        return self._client.info()
+
+    @cached_property
+    def rung(self) -> str:
+        """The rung of isolation in use on this machine."""
+        return str(self.info()["rung"])
+
+    @cached_property
+    def has_outside_network(self) -> bool:
+        """Whether the default network leads outside."""
+        return bool(self.info()["network"]["outside"])
+
+    @mapped
+    def start(
+        self, bundle: Path, stdio: tuple[int, int, int] | None, **request: Any
+    ) -> tuple[Connection, dict[str, Any]]:
+        """Start the container of *bundle*; the conversation with its monitor, and the ``started`` event."""
+        return self._client.start(str(bundle), stdio, **request)
+
+    @mapped
+    def connect(self, container_id: str) -> Connection:
+        """Talk to the monitor of a running container."""
+        return self._client.connect(container_id)
+
+    @mapped
+    def ask(self, container_id: str, message: dict[str, Any], fds: tuple[int, ...] = ()) -> dict[str, Any]:
+        """One question to the monitor of a running container."""
+        with self._client.connect(container_id) as connection:
+            return connection.ask(message, fds)
+
+    @mapped
+    def delete(self, path: Path) -> None:
+        """Remove a folder of the store, whatever mapped ids its files belong to."""
+        self._client.delete(str(path))
+
+    @mapped
+    def sweep(self) -> list[str]:
+        """End and remove what killed monitors left behind."""
+        return self._client.sweep()
+
+    @mapped
+    def quit(self) -> None:
+        """Ask the launcher to leave; containers go on."""
+        self._client.quit()
+
+    @staticmethod
+    @mapped
+    def state(bundle: Path) -> dict[str, Any]:
+        """The state of a container: ``status`` is ``created`` before its first start."""
+        found = _state.read(str(bundle)) or {"status": "created"}
+        if found["status"] in ("creating", "running", "paused") and not _state.is_running(found):
+            found = {**found, "status": "stopped", "exitCode": 137, "reason": "monitor killed"}
+        return found
+
+    @staticmethod
+    def is_alive(pid: int, started: int) -> bool:
+        """Whether the very process lives that had this pid and start time."""
+        return _state.is_alive(pid, started)
+
+    @staticmethod
+    def own_start() -> int:
+        """The start time of this process, for :meth:`is_alive`."""
+        return _state.start_time(os.getpid())
+
+    def unshare(self, words: list[str]) -> list[str]:
+        """The command that runs *words* where files can be given the containers' owners."""
+        return [*self._program(), "unshare", f"--rung={self.rung}", "--", *words]
+
+    def ladder(self) -> list[dict[str, Any]]:
+        """Every rung of isolation, each tried just now in a process of its own."""
+        command = [*self._program(), "probe", f"--root={self._settings.home}"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise IsolationUnavailable("the rungs of isolation can't be tried", mend=done.stderr.strip())
+        reports: list[dict[str, Any]] = json.loads(done.stdout)
+        return reports
+
+    @staticmethod
+    def _program() -> list[str]:
+        return [os.path.realpath(sys.executable), "-I", "-S", str(_MAIN)]
+
+
+def _site() -> str:
+    """Where pyroute2 lies; empty where it is not installed."""
+    from importlib.util import find_spec
+
+    spec = find_spec("pyroute2")
+    return str(Path(spec.origin).parent.parent) if spec and spec.origin else ""
