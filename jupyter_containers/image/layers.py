@@ -1,0 +1,231 @@
+"""Unpacked layers: ``layers/<owners>/<chain id>/``, made when first needed, each once.
+
+All missing layers of an image are unpacked at once, in programs of their own (``program``), each under the lock of
+its chain; two processes that need one layer do the work once. A layer counts when its stamp ``<chain id>.json`` is
+there, which is written last. Files are not synced one by one, which would cost more than unpacking; instead a stamp
+says in which boot it was made, and until the kernel has surely written everything back, a layer from an earlier
+boot is unpacked again. Not here: what an image's layers are (``store``).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import secrets
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jupyter_containers.errors import ContainersError
+from jupyter_containers.image import digest as digests
+from jupyter_containers.image.locks import locked, try_locked
+from jupyter_containers.image.program import Program, Unshare
+from jupyter_containers.image.progress import OnEvent, Reporter
+
+# Dirty pages are written back after vm.dirty_expire_centisecs (30 s), at most 10 minutes later in laptop mode.
+_WRITTEN_BACK = 900.0
+
+
+Programs = queue.SimpleQueue[Program]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer in its place: the blob, what it inflates to, and what lies beneath it."""
+
+    chain_id: str
+    diff_id: str
+    blob: Path
+    digest: str
+    size: int
+
+
+class Layers:
+    """The unpacked layers of one kind of owners.
+
+    Args:
+        root: ``layers/<owners>``.
+        owners: ``root``, ``rootless`` or ``rootless-single``.
+        unshare: see :class:`~jupyter_containers.image.program.Program`.
+    """
+
+    def __init__(self, root: Path, owners: str, unshare: Unshare | None) -> None:
+        self.root, self.owners, self.unshare = root, owners, unshare
+        self._known: set[str] = set()
+        self._boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def path(self, chain_id: str) -> Path:
+        """Where a layer is, or would be."""
+        return self.root / digests.encoded(chain_id)
+
+    def stamp(self, chain_id: str) -> dict[str, Any] | None:
+        """What unpacking a layer gave (``bytes entries skipped``); None where it is not unpacked."""
+        try:
+            value = json.loads(self._stamp(chain_id).read_bytes())
+        except (FileNotFoundError, ValueError):
+            return None
+        return value if isinstance(value, dict) else None
+
+    def unpacked(self, layers: Sequence[Layer], on_event: OnEvent | None = None) -> list[Path]:
+        """The directories of *layers* (bottom first), top first; what is missing is unpacked.
+
+        Raises:
+            LayerError, DigestMismatch, StorageFull: a layer cannot be unpacked; nothing is left of it.
+        """
+        missing = [layer for layer in layers if not self._complete(layer.chain_id)]
+        if missing:
+            self._unpack_all(layers, missing, Reporter(on_event))
+        return [self.path(layer.chain_id) for layer in reversed(layers)]
+
+    def remove(self, chain_ids: Sequence[str]) -> None:
+        """Remove unpacked layers; who uses them must have been asked before."""
+        gone = []
+        for chain_id in chain_ids:
+            with locked(self._lock(chain_id)):
+                self._known.discard(chain_id)
+                gone += self._put_aside(chain_id)
+                self._lock(chain_id).unlink(missing_ok=True)
+        self._remove_trees(gone)
+
+    def chain_ids(self) -> list[str]:
+        """The layers that are unpacked."""
+        found = (f"sha256:{path.stem}" for path in self.root.glob("*.json"))
+        return sorted(digest for digest in found if digests.is_digest(digest))
+
+    def unfinished(self) -> list[Path]:
+        """Directories being made or removed, now or when a process died."""
+        return [*self.root.glob(".new-*"), *self.root.glob(".old-*")]
+
+    def sweep(self) -> None:
+        """Remove what a process that died left."""
+        stale: list[Path] = []
+        for path in self.unfinished():
+            chain_id = "sha256:" + path.name.split("-")[1]
+            with try_locked(self._lock(chain_id)) as alone:
+                if alone is not None:
+                    stale.append(path)
+                    self._remove_trees([path])
+                    self._lock(chain_id).unlink(missing_ok=True)
+
+    # --- one layer ---
+
+    def _complete(self, chain_id: str) -> bool:
+        """Whether a layer is unpacked, and on the disk or in this boot's memory."""
+        if chain_id in self._known:
+            return self.path(chain_id).is_dir()
+        stamp = self.stamp(chain_id)
+        if stamp is None or not self.path(chain_id).is_dir():
+            return False
+        if not stamp.get("durable"):
+            if stamp.get("boot") != self._boot:
+                return False
+            if time.time() - self._stamp(chain_id).stat().st_mtime > _WRITTEN_BACK:
+                self._write_stamp(chain_id, stamp | {"durable": True})
+        self._known.add(chain_id)
+        return True
+
+    def _unpack_all(self, layers: Sequence[Layer], missing: list[Layer], report: Reporter) -> None:
+        count = min(len(missing), len(os.sched_getaffinity(0)))
+        done: dict[str, Future[None]] = {}
+        with ExitStack() as stack:
+            programs = [stack.enter_context(Program(self.unshare)) for _ in range(count)]
+            free: queue.SimpleQueue[Program] = queue.SimpleQueue()
+            for program in programs:
+                free.put(program)
+            threads = stack.enter_context(ThreadPoolExecutor(count, "unpack"))
+            for layer in missing:
+                below = layers[: layers.index(layer)]
+                before = [done[lower.chain_id] for lower in below if lower.chain_id in done]
+                done[layer.chain_id] = threads.submit(self._unpack, layer, below, before, free, report)
+            try:
+                for future in done.values():
+                    future.result()
+            except BaseException:
+                threads.shutdown(wait=False, cancel_futures=True)
+                for program in programs:
+                    program.abandon()
+                raise
+
+    def _unpack(
+        self, layer: Layer, below: Sequence[Layer], before: list[Future[None]], free: Programs, report: Reporter
+    ) -> None:
+        with locked(self._lock(layer.chain_id)):
+            if self._complete(layer.chain_id):
+                return
+            program = free.get()
+            try:
+                self._unpack_locked(layer, below, before, program, report)
+            finally:
+                free.put(program)
+                self._lock(layer.chain_id).unlink(missing_ok=True)
+
+    def _unpack_locked(
+        self, layer: Layer, below: Sequence[Layer], before: list[Future[None]], program: Program, report: Reporter
+    ) -> None:
+        name = digests.encoded(layer.chain_id)
+        stale = [*self._put_aside(layer.chain_id), *self.root.glob(f".new-{name}-*")]
+        if stale:
+            program.call({"verb": "remove", "paths": [str(path) for path in stale]})
+        target = self.root / f".new-{name}-{secrets.token_hex(4)}"
+        order = {
+            "verb": "unpack", "blob": str(layer.blob), "target": str(target), "owners": self.owners,
+            "digest": layer.digest, "diff_id": layer.diff_id, "size": layer.size,
+        }  # fmt: skip
+        try:
+            result = program.call(order, lambda count: report.extracting(layer.diff_id, count))
+        except ContainersError as error:
+            error.where = f"layer {layer.digest}" + (f", {error.where}" if error.where else "")
+            raise
+        try:
+            for lower in before:
+                lower.result()
+            self._adopt(target, result["implied"], below, program)
+            target.rename(self.path(layer.chain_id))
+        except BaseException:
+            with suppress(ContainersError):  # the next sweep removes it then
+                program.call({"verb": "remove", "paths": [str(target)]})
+            raise
+        self._write_stamp(layer.chain_id, {**result, "boot": self._boot})
+        self._known.add(layer.chain_id)
+        report.extracted(layer.diff_id)
+
+    def _adopt(self, target: Path, implied: list[str], below: Sequence[Layer], program: Program) -> None:
+        """Directories that a layer has only because of their content keep what lower layers say of them."""
+        if not implied or not below:
+            return
+        lower = [str(self.path(layer.chain_id)) for layer in reversed(below)]
+        program.call({"verb": "adopt", "target": str(target), "paths": implied, "lower": lower})
+
+    # --- files ---
+
+    def _lock(self, chain_id: str) -> Path:
+        return self.root / f"{digests.encoded(chain_id)}.lock"
+
+    def _stamp(self, chain_id: str) -> Path:
+        return self.root / f"{digests.encoded(chain_id)}.json"
+
+    def _write_stamp(self, chain_id: str, stamp: dict[str, Any]) -> None:
+        temporary = self.root / f".stamp-{secrets.token_hex(8)}"
+        temporary.write_text(json.dumps(stamp))
+        temporary.replace(self._stamp(chain_id))
+
+    def _put_aside(self, chain_id: str) -> list[Path]:
+        """Take a layer out of its place, under its lock; where it is now."""
+        self._stamp(chain_id).unlink(missing_ok=True)
+        aside = self.root / f".old-{digests.encoded(chain_id)}-{secrets.token_hex(4)}"
+        try:
+            self.path(chain_id).rename(aside)
+        except FileNotFoundError:
+            return []
+        return [aside]
+
+    def _remove_trees(self, paths: Sequence[Path]) -> None:
+        if paths:
+            with Program(self.unshare) as program:
+                program.call({"verb": "remove", "paths": [str(path) for path in paths]})

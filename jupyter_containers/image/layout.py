@@ -1,0 +1,313 @@
+"""The store's OCI image layout on disk: blobs, index.json, and how both change without ever being half done.
+
+A blob is written to ``.incoming``, checked, synced and renamed; index.json is replaced. Readers take no lock. Who adds
+holds ``.adding.lock`` shared from its first blob to its index entry; what removes unused blobs needs it alone, so a
+blob that a pull counts on cannot vanish. A killed process leaves files in ``.incoming`` and perhaps blobs that no
+entry reaches: :meth:`Layout.sweep` removes both. Not here: what an image is (``store``), unpacked layers (``layers``).
+https://github.com/opencontainers/image-spec/blob/main/image-layout.md
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from jupyter_containers.errors import ContainersError, DigestMismatch, ImageNotFound, InvalidImage, StorageFull
+from jupyter_containers.image import digest as digests
+from jupyter_containers.image import media
+from jupyter_containers.image.locks import locked, try_locked
+
+CHUNK = 1 << 20
+
+
+class Readable(Protocol):
+    """What blobs are read from."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most *size* bytes, ``b""`` at the end."""
+        ...
+
+
+class Incoming:
+    """One blob being written. :meth:`commit` makes it part of the layout; until then it is only a temporary file."""
+
+    def __init__(self, layout: Layout, path: Path) -> None:
+        self.size = 0
+        self._layout, self._path = layout, path
+        self._hash = hashlib.sha256()
+        self._file = path.open("xb", buffering=0)
+
+    @property
+    def digest(self) -> str:
+        """Of what was written so far."""
+        return "sha256:" + self._hash.hexdigest()
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append *data*."""
+        self._hash.update(data)
+        self.size += len(data)
+        with storage_errors(self._path):
+            while data:
+                data = data[self._file.write(data) or 0 :]
+
+    def head(self, count: int = 16) -> bytes:
+        """The first bytes written."""
+        with self._path.open("rb") as file:
+            return file.read(count)
+
+    def content(self, where: str) -> bytes:
+        """All of it, as JSON documents are read: bounded."""
+        if self.size > media.JSON_LIMIT:
+            raise InvalidImage(f"its JSON is larger than {media.JSON_LIMIT} bytes", where)
+        return self._path.read_bytes()
+
+    def close(self) -> Incoming:
+        """No more will be written; it may be committed later."""
+        self._file.close()
+        return self
+
+    def commit(self, digest: str = "", size: int | None = None) -> str:
+        """Check, sync and rename into place; the digest. Doing it twice is doing it once.
+
+        Raises:
+            DigestMismatch: it is not what it should be.
+        """
+        self.close()
+        if (digest and digest != self.digest) or (size is not None and size != self.size):
+            raise DigestMismatch(f"{self.size} bytes with digest {self.digest} came", f"blob {digest} of {size} bytes")
+        target = self._layout.path(self.digest)
+        if self._path.exists() and not self._layout.has(self.digest, self.size):
+            with storage_errors(target):
+                _sync(self._path)
+                self._path.replace(target)
+        return self.digest
+
+
+class VerifiedReader:
+    """A blob as a stream that raises :class:`DigestMismatch` at its end when it was not what it should be."""
+
+    def __init__(self, file: BinaryIO, digest: str, size: int | None) -> None:
+        self._file, self._digest, self._expected = file, digest, size
+        self._hash, self._size = hashlib.new(digests.algorithm(digest)), 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most *size* bytes; all when it is negative."""
+        data = self._file.read(size)
+        self._hash.update(data)
+        self._size += len(data)
+        if not data or size < 0:
+            self._check()
+        return data
+
+    def _check(self) -> None:
+        got = f"{self._digest.partition(':')[0]}:{self._hash.hexdigest()}"
+        if got != self._digest or self._expected not in (None, self._size):
+            raise DigestMismatch(
+                f"the stored file has {self._size} bytes with digest {got}",
+                f"blob {self._digest}",
+                "The disk or somebody changed it: remove the image and get it again.",
+            )
+
+    def __enter__(self) -> VerifiedReader:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._file.close()
+
+
+class Area:
+    """A place for blobs that are being added. See :meth:`Layout.adding`."""
+
+    def __init__(self, layout: Layout, path: Path) -> None:
+        self._layout, self._path, self._count = layout, path, 0
+
+    def new(self) -> Incoming:
+        """A new empty blob."""
+        self._count += 1
+        return Incoming(self._layout, self._path / str(self._count))
+
+    def put(self, source: Readable | bytes, digest: str = "", size: int | None = None) -> media.Descriptor:
+        """Write all of *source* and commit it."""
+        blob = self.new()
+        for chunk in [source] if isinstance(source, bytes) else iter(lambda: source.read(CHUNK), b""):
+            blob.write(chunk)
+            if size is not None and blob.size > size:
+                raise DigestMismatch(f"more than the expected {size} bytes came", f"blob {digest}")
+        return media.Descriptor("", blob.commit(digest, size), blob.size)
+
+
+class Layout:
+    """The image layout in directory *root*, made where it is missing."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._blobs, self._incoming, self._index = root / "blobs", root / ".incoming", root / "index.json"
+        self._seen: tuple[tuple[int, ...], list[media.Descriptor]] = ((), [])
+        if not self._index.exists():
+            self._create()
+
+    def path(self, digest: str) -> Path:
+        """Where the blob is, or would be."""
+        return self._blobs / digests.algorithm(digest) / digests.encoded(digest)
+
+    def has(self, digest: str, size: int | None = None) -> bool:
+        """Whether the blob is there (and has that size). Its content was checked when it came."""
+        try:
+            return size in (None, self.path(digest).stat().st_size)
+        except FileNotFoundError:
+            return False
+
+    def open_blob(self, digest: str, size: int | None = None) -> VerifiedReader:
+        """The blob as a checked stream.
+
+        Raises:
+            ImageNotFound: it is not in the store.
+        """
+        try:
+            fd = os.open(self.path(digest), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as error:
+            raise ImageNotFound(f"not readable in the store ({error.strerror})", f"blob {digest}") from None
+        return VerifiedReader(os.fdopen(fd, "rb", buffering=0), digest, size)
+
+    def read_json(self, found: media.Descriptor) -> bytes:
+        """A small blob, whole and checked."""
+        if found.size > media.JSON_LIMIT:
+            raise InvalidImage(f"its JSON is larger than {media.JSON_LIMIT} bytes", f"blob {found.digest}")
+        with self.open_blob(found.digest, found.size) as blob:
+            return blob.read()
+
+    # --- the index ---
+
+    def entries(self) -> list[media.Descriptor]:
+        """The descriptors in index.json, read again only when the file changed."""
+        status = self._index.stat()
+        key = (status.st_ino, status.st_mtime_ns, status.st_size)
+        if key != self._seen[0]:
+            found = [media.descriptor(item, str(self._index)) for item in self._raw()]
+            self._seen = (key, found)
+        return self._seen[1]
+
+    @contextmanager
+    def editing(self) -> Iterator[list[media.JSON]]:
+        """The raw list of index.json's descriptors, to be changed in place; written when the block ends well."""
+        with locked(self.root / ".index.lock"):
+            found = self._raw()
+            before = json.dumps(found)
+            yield found
+            if json.dumps(found) != before:
+                self._write_index(found)
+
+    def _raw(self) -> list[media.JSON]:
+        value = media.loads(self._index.read_bytes(), str(self._index)).get("manifests")
+        return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+    def _write_index(self, manifests: list[media.JSON]) -> None:
+        data = media.dumps({"schemaVersion": 2, "mediaType": media.OCI_INDEX, "manifests": manifests})
+        _replace(self._index, data)
+
+    # --- adding and removing ---
+
+    @contextmanager
+    def adding(self) -> Iterator[Area]:
+        """A place to add blobs from; what was not committed when the block ends is gone."""
+        with locked(self.root / ".adding.lock", shared=True):
+            path = self._incoming / secrets.token_hex(8)
+            path.mkdir(mode=0o700, parents=True)
+            try:
+                yield Area(self, path)
+            finally:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def unfinished(self) -> bool:
+        """Whether something is being added, or was when its process died."""
+        return any(self._incoming.iterdir())
+
+    def sweep(self) -> list[str]:
+        """Remove what no entry reaches and nobody adds; the digests. Nothing while something is being added."""
+        with try_locked(self.root / ".adding.lock") as alone, locked(self.root / ".index.lock"):
+            if alone is None:
+                return []
+            for path in self._incoming.iterdir():
+                shutil.rmtree(path, ignore_errors=True)
+            kept = self._reachable(media.descriptor(item, str(self._index)) for item in self._raw())
+            unused = [digest for digest in self._stored() if digest not in kept]
+            for digest in unused:
+                self.path(digest).unlink(missing_ok=True)
+            return unused
+
+    def _stored(self) -> list[str]:
+        found = (f"{folder.name}:{blob.name}" for folder in self._blobs.iterdir() for blob in folder.iterdir())
+        return [digest for digest in found if digests.is_digest(digest)]
+
+    def _reachable(self, roots: Iterable[media.Descriptor]) -> set[str]:
+        found, todo = set(), list(roots)
+        while todo:
+            item = todo.pop()
+            if item.digest not in found:
+                found.add(item.digest)
+                todo += self._children(item)
+        return found
+
+    def _children(self, item: media.Descriptor) -> list[media.Descriptor]:
+        where = f"blob {item.digest}"
+        try:
+            if item.media_type in media.INDEXES:
+                return media.index(self.read_json(item), where)
+            if item.media_type in media.MANIFESTS:
+                found = media.manifest(self.read_json(item), where)
+                return [found.config, *found.layers]
+        except ContainersError:
+            pass  # a damaged manifest keeps nothing alive
+        return []
+
+    def _create(self) -> None:
+        for path in (self._blobs / "sha256", self._incoming):
+            path.mkdir(mode=0o755, parents=True, exist_ok=True)
+        with locked(self.root / ".index.lock"):
+            if not self._index.exists():
+                _replace(self.root / "oci-layout", b'{"imageLayoutVersion": "1.0.0"}')
+                self._write_index([])
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Say :class:`StorageFull` for a disk or quota that is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise StorageFull(
+            "the disk is too full to store the image",
+            str(path.parent),
+            "Free some space (`system prune` removes unused images), or move the store with JUPYTER_CONTAINERS_HOME.",
+        ) from None
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Give *path* the content *data*, wholly or not at all, also over a power failure."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with storage_errors(path):
+            temporary.write_bytes(data)
+            _sync(temporary)
+            temporary.replace(path)
+            _sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,355 @@
+"""The image store: an OCI image layout with names, and its layers unpacked for overlayfs.
+
+``images/`` (``layout``) holds blobs and the index, ``layers/<owners>/`` (``layers``) what is unpacked. An index entry
+is a name (annotation org.opencontainers.image.ref.name, the full normalised reference) of a manifest; an image is all
+entries that lead to one configuration, whose digest is its id, as docker's. Any process may open the same store.
+Not here: where images come from (``archive``, ``imported``; later registry and build).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from jupyter_containers.errors import (
+    Conflict,
+    ContainersError,
+    ImageNotFound,
+    InvalidArgument,
+    InvalidImage,
+    InvalidReference,
+    suggest,
+)
+from jupyter_containers.image import digest as digests
+from jupyter_containers.image import inspect, media, platforms, reference
+from jupyter_containers.image.apply import OWNERS
+from jupyter_containers.image.layers import Layer, Layers
+from jupyter_containers.image.layout import Area, Layout, VerifiedReader
+from jupyter_containers.image.platforms import Platform
+from jupyter_containers.image.program import Unshare
+from jupyter_containers.image.progress import OnEvent, short
+from jupyter_containers.image.reference import Reference
+
+InUse = Callable[[str], list[str]]
+
+Rows = list[dict[str, str]]
+Parsed = tuple[media.Descriptor, media.Manifest, media.ImageConfig]
+
+_ID = re.compile(r"(?:sha256:)?([a-f0-9]{1,64})")
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image of the store, as it was when asked for.
+
+    Attributes:
+        id: digest of the configuration.
+        target: descriptor of the manifest.
+        names: every reference to it, tags and digests.
+    """
+
+    id: str
+    target: media.Descriptor
+    manifest: media.Manifest
+    config: media.ImageConfig
+    names: tuple[Reference, ...]
+
+    @property
+    def tags(self) -> list[str]:
+        """``RepoTags``: familiar names with tag."""
+        return [name.familiar for name in self.names if not name.digest]
+
+    @property
+    def digests(self) -> list[str]:
+        """``RepoDigests``: familiar names with digest."""
+        return [f"{name.familiar_name}@{name.digest}" for name in self.names if name.digest]
+
+    @property
+    def short_id(self) -> str:
+        """The 12 digits that docker shows."""
+        return short(self.id)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels of its configuration."""
+        return dict(self.config.run.get("Labels") or {})
+
+    @property
+    def platform(self) -> Platform:
+        """What it runs on."""
+        return self.config.platform
+
+    @property
+    def shown(self) -> str:
+        """How to name it to a person."""
+        return self.tags[0] if self.tags else self.short_id
+
+
+class ImageStore:
+    """Images in directory *home*.
+
+    Args:
+        home: the store, made where it is missing, mode 0700.
+        owners: which ids unpacked files may have: ``root``, ``rootless`` or ``rootless-single``.
+        unshare: makes of a command one that runs it in the containers' user namespace; None as root.
+    """
+
+    def __init__(self, home: Path, owners: str, unshare: Unshare | None = None) -> None:
+        if owners not in OWNERS:
+            raise InvalidArgument(f"{owners!r} is no kind of owners", "image store", suggest(owners, OWNERS))
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        home.chmod(0o700)  # setuid files of images are for nobody else (CVE-2021-41091)
+        self.layout = Layout(home / "images")
+        self.unpacked = Layers(home / "layers" / owners, owners, unshare)
+        self._parsed: dict[str, Parsed] = {}
+        if self.layout.unfinished() or self.unpacked.unfinished():
+            self.sweep()
+
+    # --- blobs, for what brings images ---
+
+    def put_blob(self, area: Area, source: Any, digest: str = "", size: int | None = None) -> media.Descriptor:
+        """Add a blob from bytes or a readable, checked; *area* is from ``layout.adding()``."""
+        return area.put(source, digest, size)
+
+    def open_blob(self, digest: str, size: int | None = None) -> VerifiedReader:
+        """A blob as a stream that raises DigestMismatch at its end when it is damaged."""
+        return self.layout.open_blob(digest, size)
+
+    def add(self, area: Area, manifest: bytes, names: Iterable[Reference] = (), media_type: str = "") -> Image:
+        """Make an image of a manifest whose blobs were put, and give it *names*.
+
+        Raises:
+            InvalidImage: the manifest or its configuration is not valid, or a blob is missing.
+        """
+        where = f"manifest {digests.of(manifest)}"
+        parsed = media.manifest(manifest, where, media_type)
+        for part in (parsed.config, *parsed.layers):
+            if not self.layout.has(part.digest, part.size):
+                raise InvalidImage(f"its blob {part.digest} of {part.size} bytes is missing", where)
+        media.check_layers(parsed, media.config(self.layout.read_json(parsed.config), where), where)
+        stored = area.put(manifest)
+        target = media.Descriptor(parsed.media_type, stored.digest, stored.size)
+        with self.layout.editing() as entries:
+            for name in names:
+                _move_name(entries, str(name), target)
+            if not any(entry.get("digest") == target.digest for entry in entries):
+                entries.append(target.to_json())
+        return self.resolve(parsed.config.digest)
+
+    # --- reading ---
+
+    def list(self) -> list[Image]:
+        """All images, newest first."""
+        return sorted(self._images().values(), key=lambda image: image.config.created, reverse=True)
+
+    def resolve(self, name: str) -> Image:
+        """The image with this reference, id, or beginning of an id: in this order, as docker.
+
+        Raises:
+            ImageNotFound: there is none.
+            InvalidArgument: several ids begin so.
+        """
+        images = self._images()
+        if name in images:
+            return images[name]
+        wanted = _reference(name)
+        if wanted is not None:
+            for image in images.values():
+                if any(_names_same(wanted, other) for other in image.names):
+                    return image
+        if found := _ID.fullmatch(name):
+            matching = [image for id_, image in images.items() if digests.encoded(id_).startswith(found[1])]
+            if len(matching) > 1:
+                raise InvalidArgument(f"{len(matching)} images have an id that begins so", f"image {name}")
+            if matching:
+                return matching[0]
+        if wanted is None and not found:
+            reference.parse(name)  # says why it is not a reference
+        known = [tag for image in images.values() for tag in {*image.tags, *(t.split(":")[0] for t in image.tags)}]
+        shown = wanted.familiar if wanted else name
+        raise ImageNotFound(f"no such image: {shown}", "", suggest(name, known) or "`images` lists what there is.")
+
+    def layers(self, image: Image, on_event: OnEvent | None = None) -> Sequence[Path]:
+        """The directories of the image's layers, top first; unpacked now where they are not yet.
+
+        The image must be in use already (a container's record written), or a removal may take them away again.
+        """
+        return self.unpacked.unpacked(self._layers(image), on_event)
+
+    def inspect(self, image: Image) -> dict[str, Any]:
+        """``docker image inspect``."""
+        return inspect.image(image, sum(self.sizes(image)))
+
+    def history(self, image: Image) -> Sequence[dict[str, Any]]:
+        """``docker history``."""
+        return inspect.history(image, self.sizes(image))
+
+    def sizes(self, image: Image) -> Sequence[int]:
+        """Bytes in each layer, bottom first: of its files where it is unpacked, of its blob otherwise."""
+        stamps = ((layer, self.unpacked.stamp(layer.chain_id)) for layer in self._layers(image))
+        return [int(stamp["bytes"]) if stamp else layer.size for layer, stamp in stamps]
+
+    # --- changing ---
+
+    def tag(self, name: str, new: str) -> Image:
+        """Give the image *name* the name *new* as well."""
+        image, wanted = self.resolve(name), reference.parse(new)
+        if wanted.digest or wanted.familiar_name in digests.ALGORITHMS:
+            raise InvalidReference("a new name has a tag, and no digest or its algorithm", f"reference {new!r}")
+        with self.layout.editing() as entries:
+            _move_name(entries, str(wanted), image.target)
+        return self.resolve(str(wanted))
+
+    def remove(self, name: str, force: bool = False, in_use: InUse | None = None) -> Rows:
+        """``docker rmi``: take a name away; with the last one, remove the image and what only it needed.
+
+        Args:
+            name: a reference, or an id for all names of one repository (of several with *force*).
+            force: remove a name although containers use the image, which then stays without a name.
+            in_use: the ids of the containers that use an image id.
+
+        Returns:
+            docker's rows: ``{"Untagged": name}`` and ``{"Deleted": digest}``.
+
+        Raises:
+            Conflict: containers use the image, or an id stands for names of several repositories.
+        """
+        image = self.resolve(name)
+        names = _names_to_remove(image, name, force)
+        last = len(names) == len(image.names)
+        users = in_use(image.id) if last and in_use else []
+        if users and not force:
+            raise Conflict(
+                f"unable to remove image {name}: container {', '.join(short(user) for user in users[:3])} uses it",
+                f"image {image.short_id}",
+                "Remove the container first, or use force to remove only the name.",
+            )
+        if users and not names:
+            raise Conflict(f"unable to delete image {name}: containers use it", f"image {image.short_id}")
+        self._untag(image, names, keep=bool(users))
+        rows = [{"Untagged": item.familiar} for item in names]
+        return rows if users or not last else rows + self._delete(image)
+
+    def sweep(self) -> None:
+        """Remove blobs that nothing names, and what processes left that died."""
+        self.layout.sweep()
+        self.unpacked.sweep()
+
+    # --- inside ---
+
+    def _images(self) -> dict[str, Image]:
+        found: dict[str, Image] = {}
+        for entry in self.layout.entries():
+            if (parsed := self._read(entry)) is None:
+                continue
+            target, manifest, config = parsed
+            id_ = manifest.config.digest
+            image = found.get(id_) or Image(id_, target, manifest, config, ())
+            name = _reference(entry.annotations.get(media.REF_NAME, ""))
+            found[id_] = replace(image, names=(*image.names, name)) if name and name not in image.names else image
+        return found
+
+    def _read(self, entry: media.Descriptor) -> Parsed | None:
+        """A manifest and its configuration; of an index, those for this machine. None where they cannot be used."""
+        if (known := self._parsed.get(entry.digest)) is not None:
+            return known
+        try:
+            parsed = self._parse(entry)
+        except ContainersError:
+            return None  # an artifact, or damaged by somebody
+        if parsed is not None:
+            self._parsed[entry.digest] = parsed
+        return parsed
+
+    def _parse(self, entry: media.Descriptor) -> Parsed | None:
+        where, data = f"blob {entry.digest}", self.layout.read_json(entry)
+        if entry.media_type in media.INDEXES:
+            offered = [item for item in media.index(data, where) if item.media_type in media.MANIFESTS]
+            chosen = platforms.best(platforms.machine(), [item.platform or Platform("", "") for item in offered])
+            return None if chosen is None else self._parse(offered[chosen])
+        manifest = media.manifest(data, where, entry.media_type)
+        config = media.config(self.layout.read_json(manifest.config), where)
+        media.check_layers(manifest, config, where)
+        return media.Descriptor(manifest.media_type, entry.digest, entry.size), manifest, config
+
+    def _layers(self, image: Image) -> Sequence[Layer]:
+        chain = digests.chain_ids(list(image.config.diff_ids))
+        rows = zip(chain, image.config.diff_ids, image.manifest.layers, strict=True)
+        return [Layer(c, diff, self.layout.path(blob.digest), blob.digest, blob.size) for c, diff, blob in rows]
+
+    def _untag(self, image: Image, names: Sequence[Reference], keep: bool) -> None:
+        gone = {str(name) for name in names}
+        with self.layout.editing() as entries:
+            for entry in [entry for entry in entries if _name_of(entry) in gone]:
+                _drop_name(entries, entry)
+            if not keep and len(names) == len(image.names):
+                entries[:] = [entry for entry in entries if not self._leads_to(entry, image)]
+
+    def _leads_to(self, entry: media.JSON, image: Image) -> bool:
+        parsed = self._read(media.descriptor(entry, "index.json"))
+        return parsed is not None and parsed[1].config.digest == image.id
+
+    def _delete(self, image: Image) -> Rows:
+        """Remove what only *image*, which no entry names any more, needed."""
+        self.layout.sweep()
+        kept = {layer.chain_id for other in self._images().values() for layer in self._layers(other)}
+        chain = [layer.chain_id for layer in self._layers(image) if layer.chain_id not in kept]
+        self.unpacked.remove([chain_id for chain_id in chain if self.unpacked.stamp(chain_id)])
+        return [{"Deleted": digest} for digest in (image.id, *reversed(chain))]
+
+
+def _reference(text: str) -> Reference | None:
+    try:
+        return reference.parse(text)
+    except InvalidReference:
+        return None
+
+
+def _names_same(wanted: Reference, other: Reference) -> bool:
+    """Whether *wanted* asks for *other*: a digest decides where there is one."""
+    if wanted.digest:
+        return (wanted.name, wanted.digest) == (other.name, other.digest)
+    return wanted == other
+
+
+def _names_to_remove(image: Image, name: str, force: bool) -> list[Reference]:
+    wanted = _reference(name)
+    if wanted is not None and (found := [other for other in image.names if _names_same(wanted, other)]):
+        tags = [other for other in image.names if not other.digest]
+        # With the last tag of a repository go the digests it was pulled by.
+        last = not wanted.digest and [tag for tag in tags if tag.name == wanted.name] == found
+        return found + [other for other in image.names if last and other.digest and other.name == wanted.name]
+    if len({other.name for other in image.names}) > 1 and not force:
+        raise Conflict(
+            f"unable to delete {name}: the image is named in several repositories ({', '.join(image.tags)})",
+            f"image {image.short_id}",
+            "Remove the names one by one, or use force.",
+        )
+    return list(image.names)
+
+
+def _name_of(entry: media.JSON) -> str:
+    annotations = entry.get("annotations")
+    return str(annotations.get(media.REF_NAME, "")) if isinstance(annotations, dict) else ""
+
+
+def _move_name(entries: list[media.JSON], name: str, target: media.Descriptor) -> None:
+    """Let *name* lead to *target* only. An image that loses its last name so stays, without one."""
+    for entry in [entry for entry in entries if _name_of(entry) == name and entry.get("digest") != target.digest]:
+        _drop_name(entries, entry)
+    if any(_name_of(entry) == name for entry in entries):
+        return
+    bare = next((e for e in entries if e.get("digest") == target.digest and not _name_of(e)), None)
+    if bare is None:
+        entries.append(bare := target.to_json())
+    bare["annotations"] = {**(bare.get("annotations") or {}), media.REF_NAME: name}
+
+
+def _drop_name(entries: list[media.JSON], entry: media.JSON) -> None:
+    if sum(other.get("digest") == entry.get("digest") for other in entries) > 1:
+        entries.remove(entry)
+    else:
+        entry["annotations"] = {k: v for k, v in entry["annotations"].items() if k != media.REF_NAME}
