@@ -125,9 +125,12 @@ class StorageFull(ContainersError):
 
 
 class CannotStart(ContainersError):
-    """A container could not be made or started."""
+    """A container could not be made or started.
 
-    status = 500
+    ``exit_code`` is Docker's: 126 for a program that can't be executed, 127 for one that is not there, else 125.
+    """
+
+    exit_code = 125
 
 
 class ContainerExit(ContainersError):

@@ -20,6 +20,7 @@ from jupyter_containers.config import Settings
 from jupyter_containers.errors import ContainersError, InvalidArgument, StorageFull
 from jupyter_containers.options import RunOptions
 from jupyter_containers.run import etc, oci, rootfs
+from jupyter_containers.run.host import HostParts
 from jupyter_containers.run.profile import profile
 from jupyter_containers.run.records import Record, Records
 from jupyter_containers.run.runtime import Runtime
@@ -30,16 +31,14 @@ class Source:
     """The image as the run sees it.
 
     Attributes:
-        config: its ``config`` object. layers: top first. entries, masks, skeleton: of the ``host`` image only.
+        config: its ``config`` object. layers: top first. host: what the ``host`` image is made of.
     """
 
     name: str
     id: str
     config: Mapping[str, Any]
     layers: Sequence[Path] = ()
-    skeleton: Path | None = None
-    entries: Sequence[Any] = ()
-    masks: Sequence[str] = ()
+    host: HostParts | None = None
 
 
 @dataclass(frozen=True)
@@ -123,9 +122,9 @@ class Bundles:
         return self._records.take_random_name(container_id)
 
     def _root(self, source: Source, bundle: Path) -> rootfs.RootFs:
-        if source.skeleton is None:
+        if source.host is None:
             return rootfs.of_layers(bundle, source.layers)
-        return rootfs.of_host(bundle, source.skeleton, source.entries, source.masks)
+        return rootfs.of_host(bundle, source.host)
 
     def _config(
         self, options: RunOptions, source: Source, args: Sequence[str], record: Record, extra: Extra

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jupyter_containers.run.host import HostParts
+
 
 @dataclass(frozen=True)
 class RootFs:
@@ -22,26 +24,26 @@ def of_layers(bundle: Path, layers: Iterable[Path]) -> RootFs:
     return RootFs([_overlay("/", layers, bundle / "upper", bundle / "work")], [bundle / "upper", bundle / "work"])
 
 
-def of_host(bundle: Path, skeleton: Path, entries: Iterable[Any], masks: Sequence[str]) -> RootFs:
+def of_host(bundle: Path, parts: HostParts) -> RootFs:
     """The ``host`` image: a skeleton as root, each part of this machine's system mounted into it.
 
     What the user may change is an overlay of its own; what belongs to others is bound read-only.
     """
-    root = of_layers(bundle, [skeleton])
+    root = of_layers(bundle, [parts.skeleton])
     mounts, folders = list(root.mounts), list(root.folders)
-    for number, entry in enumerate(entries):
-        if entry.kind == "overlay":
-            upper, work = bundle / "upper-host" / str(number), bundle / "work-host" / str(number)
-            mounts.append(_overlay(str(entry.destination), [Path(entry.source)], upper, work))
+    for number, part in enumerate(parts.mounted):
+        if part.overlay:
+            upper, work = bundle / f"upper-{number}", bundle / f"work-{number}"
+            mounts.append(_overlay(part.destination, part.lower, upper, work))
             folders += [upper, work]
         else:
-            options = ["rbind", "rprivate", "ro", "nosuid", "nodev"]
-            mounts.append(
-                {"destination": str(entry.destination), "type": "bind", "source": str(entry.source), "options": options}
-            )
-    if len(folders) > len(root.folders):
-        folders[2:2] = [bundle / "upper-host", bundle / "work-host"]
-    return RootFs(mounts, folders, masks)
+            mounts.append(_readonly(part.destination, part.lower[0]))
+    return RootFs(mounts, folders, parts.masks)
+
+
+def _readonly(destination: str, source: Path) -> dict[str, Any]:
+    options = ["rbind", "rprivate", "ro", "nosuid", "nodev"]
+    return {"destination": destination, "type": "bind", "source": str(source), "options": options}
 
 
 def _overlay(destination: str, lower: Iterable[Path], upper: Path, work: Path) -> dict[str, Any]:

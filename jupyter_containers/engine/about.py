@@ -1,0 +1,109 @@
+"""What the engine tells of itself and of this machine: version, info, disk use, doctor."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jupyter_containers import __version__
+
+if TYPE_CHECKING:
+    from jupyter_containers.engine import Engine
+
+API_VERSION = "1.43"
+
+
+def version() -> dict[str, Any]:
+    """As docker-py's ``version()``."""
+    return {
+        "Platform": {"Name": "nb-containers"},
+        "Version": __version__,
+        "ApiVersion": API_VERSION,
+        "MinAPIVersion": "1.41",
+        "Os": "linux",
+        "Arch": platform.machine(),
+        "KernelVersion": platform.release(),
+        "PythonVersion": platform.python_version(),
+    }
+
+
+def info(engine: Engine) -> dict[str, Any]:
+    """As docker-py's ``info()``, with ``Isolation``."""
+    containers = engine.containers.list(all=True)
+    words = [container.status for container in containers]
+    launcher = engine.runtime.info()
+    return {
+        "Containers": len(containers),
+        "ContainersRunning": words.count("running"),
+        "ContainersPaused": words.count("paused"),
+        "ContainersStopped": len(words) - words.count("running") - words.count("paused"),
+        "Images": len(engine.images.list()),
+        "Driver": "overlay2",
+        "CgroupDriver": "cgroupfs" if launcher["cgroup"]["kind"] != "none" else "none",
+        "CgroupVersion": launcher["cgroup"]["kind"].removeprefix("v"),
+        "KernelVersion": platform.release(),
+        "OperatingSystem": _pretty_name(),
+        "OSType": "linux",
+        "Architecture": platform.machine(),
+        "NCPU": os.cpu_count() or 1,
+        "MemTotal": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "DockerRootDir": str(engine.settings.home),
+        "Name": platform.node(),
+        "ServerVersion": __version__,
+        "DefaultRuntime": "kernel_runtime",
+        "SecurityOptions": ["name=seccomp,profile=default", f"name={launcher['rung']}"],
+        "Isolation": launcher,
+    }
+
+
+def df(engine: Engine) -> dict[str, Any]:
+    """What images, containers and volumes take on disk, bytes."""
+    home = engine.settings.home
+    images = [{"Id": image.id, "RepoTags": image.tags, "Size": image.attrs["Size"]} for image in engine.images.list()]
+    containers = [
+        {"Id": container.id, "Names": [f"/{container.name}"], "SizeRw": tree_size(container.record.bundle / "upper")}
+        for container in engine.containers.list(all=True)
+    ]
+    folders = sorted((home / "volumes").glob("*/_data"))
+    volumes = [{"Name": path.parent.name, "UsageData": {"Size": tree_size(path)}} for path in folders]
+    return {"LayersSize": tree_size(home / "images"), "Images": images, "Containers": containers, "Volumes": volumes}
+
+
+def tree_size(path: Path) -> int:
+    """Bytes on disk beneath *path*; what can't be read counts nothing."""
+    total = 0
+    for folder, _, files in os.walk(path):
+        for name in files:
+            try:
+                total += os.lstat(os.path.join(folder, name)).st_blocks * 512
+            except OSError:
+                continue
+    return total
+
+
+def doctor(engine: Engine) -> dict[str, Any]:
+    """The ladder of isolation, each rung tried just now; which is in use; cgroup and network."""
+    from jupyter_containers.errors import ContainersError
+
+    ladder = engine.runtime.ladder()
+    report: dict[str, Any] = {
+        "rungs": ladder,
+        "kernel": platform.release(),
+        "system": _pretty_name(),
+        "home": str(engine.settings.home),
+        "minimum": engine.settings.minimum_isolation,
+    }
+    try:
+        launcher = engine.runtime.info()
+    except ContainersError as error:
+        return report | {"rung": "", "error": str(error)}
+    return report | {"rung": launcher["rung"], "cgroup": launcher["cgroup"], "network": launcher["network"]}
+
+
+def _pretty_name() -> str:
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    except (OSError, KeyError):
+        return platform.system()

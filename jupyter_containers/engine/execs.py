@@ -1,0 +1,99 @@
+"""One more process in a running container."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from jupyter_containers.errors import Conflict
+from jupyter_containers.run import runtime
+from jupyter_containers.run.foreground import Foreground, OnOutput, Pipes
+
+if TYPE_CHECKING:
+    from jupyter_containers.engine.containers import Container
+
+
+def process(
+    container: Container,
+    cmd: str | Sequence[str],
+    environment: Mapping[str, str] | None = None,
+    workdir: str | None = None,
+    user: str = "",
+    privileged: bool = False,
+    tty: bool = False,
+    size: tuple[int, int] | None = None,
+) -> dict[str, Any]:
+    """The OCI ``process``: the container's own with the command and what was asked for."""
+    config = json.loads((container.record.bundle / "config.json").read_bytes())
+    base: dict[str, Any] = config["process"]
+    env = [*base.get("env", []), *(f"{name}={value}" for name, value in (environment or {}).items())]
+    if tty and not any(entry.startswith("TERM=") for entry in env):
+        env.append("TERM=xterm")
+    changed = base | {
+        "args": shlex.split(cmd) if isinstance(cmd, str) else list(cmd),
+        "env": env,
+        "terminal": tty,
+        "cwd": workdir or base.get("cwd", "/"),
+    }
+    if user:
+        changed["user"] = {"uid": 0, "gid": 0, "username": user}
+    if privileged:
+        names = list(runtime.all_capabilities())
+        changed["capabilities"] = {name: names for name in ("bounding", "effective", "permitted")}
+    if size:
+        changed["consoleSize"] = {"height": size[0], "width": size[1]}
+    return changed
+
+
+def run(
+    container: Container,
+    cmd: str | Sequence[str],
+    stdout: bool,
+    stderr: bool,
+    environment: Mapping[str, str] | None,
+    workdir: str | None,
+    user: str,
+    privileged: bool,
+    on_output: OnOutput | None,
+) -> tuple[int, bytes]:
+    """Run and collect: exit code and output.
+
+    Raises:
+        Conflict: the container does not run. CannotStart: the program could not be executed.
+    """
+    asked = process(container, cmd, environment, workdir, user, privileged)
+    pipes = Pipes()
+    try:
+        with _connect(container) as connection:
+            runtime.mapped(connection.ask)({"op": "exec", "process": asked}, pipes.stdio())
+            pipes.started()
+            follow = Foreground(connection, pipes, on_output)
+            outcome = follow.run()
+    finally:
+        pipes.close()
+    wanted = {name for name, on in (("stdout", stdout), ("stderr", stderr)) if on}
+    return outcome.exit_code, "".join(text for name, text in follow.outputs if name in wanted).encode()
+
+
+def foreground(
+    container: Container,
+    cmd: Sequence[str],
+    stdio: tuple[int, int, int],
+    connected: Callable[[runtime.Connection], None] | None = None,
+    **options: Any,
+) -> int:
+    """Run on the caller's descriptors; *options* are those of :func:`process`. The exit code."""
+    with _connect(container) as connection:
+        runtime.mapped(connection.ask)({"op": "exec", "process": process(container, cmd, **options)}, stdio)
+        if connected:
+            connected(connection)
+        return connection.wait().exit_code
+
+
+def _connect(container: Container) -> runtime.Connection:
+    try:
+        return container._owner.runtime.connect(container.id)  # noqa: SLF001 - one package
+    except Conflict:
+        raise Conflict(f"Container {container.id} is not running", mend="Start it first.") from None

@@ -1,0 +1,197 @@
+"""Images with docker-py's names: ``engine.images.load(…)``, ``.list``, ``.get``, ``image.tag(…)`` …"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any
+
+from jupyter_containers.errors import ImageNotFound, InvalidArgument
+from jupyter_containers.image import archive, host, imported, platforms
+from jupyter_containers.image.host import HostImage
+from jupyter_containers.image.progress import OnEvent
+from jupyter_containers.image.store import Image as StoredImage
+from jupyter_containers.image.store import ImageStore
+from jupyter_containers.options import RunOptions
+from jupyter_containers.run import host as host_parts
+from jupyter_containers.run.bundle import Source
+from jupyter_containers.run.host import HostParts
+from jupyter_containers.run.records import Records
+from jupyter_containers.run.runtime import Runtime
+
+
+class Image:
+    """One image."""
+
+    def __init__(self, owner: Images, found: StoredImage | HostImage) -> None:
+        self._owner, self.found = owner, found
+
+    def __repr__(self) -> str:
+        """As docker-py's."""
+        return f"<Image: {', '.join(repr(tag) for tag in self.tags)}>"
+
+    @property
+    def is_host(self) -> bool:
+        """Whether it is the embedded ``host`` image."""
+        return isinstance(self.found, HostImage)
+
+    @property
+    def id(self) -> str:
+        """Digest of its configuration."""
+        return self.found.id
+
+    @property
+    def short_id(self) -> str:
+        """``sha256:`` and ten digits, as docker-py."""
+        return self.found.id[:17]
+
+    @property
+    def tags(self) -> list[str]:
+        """Familiar names with tag."""
+        return ["host:latest"] if isinstance(self.found, HostImage) else self.found.tags
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels of its configuration."""
+        return {} if isinstance(self.found, HostImage) else self.found.labels
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """``docker image inspect``'s JSON."""
+        found = self.found
+        return found.inspect() if isinstance(found, HostImage) else self._owner.store.inspect(found)
+
+    def history(self) -> list[dict[str, Any]]:
+        """``docker history``'s rows, newest first."""
+        return [] if isinstance(self.found, HostImage) else list(self._owner.store.history(self.found))
+
+    def tag(self, repository: str, tag: str | None = None) -> bool:
+        """Give it one more name."""
+        self._owner.tag(self.tags[0] if self.tags else self.id, f"{repository}:{tag}" if tag else repository)
+        return True
+
+
+class Images:
+    """All images of a store, and ``host``."""
+
+    def __init__(self, home: Path, runtime: Runtime, records: Records) -> None:
+        self._home, self._runtime, self._records = home, runtime, records
+
+    @cached_property
+    def store(self) -> ImageStore:
+        """The store; its layers have the owners of the rung in use."""
+        rung = self._runtime.rung
+        return ImageStore(self._home, rung, None if rung == "root" else self._runtime.unshare)
+
+    @cached_property
+    def host(self) -> HostImage:
+        """The embedded image: this machine's own system and Python."""
+        machine = host.this_machine(self._runtime.rung == "root", (str(self._home),))
+        return host.host_image(machine)
+
+    @cached_property
+    def _host_parts(self) -> HostParts:
+        folder = self._home / "layers" / f"host-{self._runtime.rung}"
+        return host_parts.parts(self.host, folder)
+
+    # -- finding -----------------------------------------------------------------------------------------------
+
+    def get(self, name: str) -> Image:
+        """The image of a reference or of (the beginning of) an id.
+
+        Raises:
+            ImageNotFound: there is none, with the nearest name.
+        """
+        if _is_host(name):
+            return Image(self, self.host)
+        return Image(self, self.store.resolve(name))
+
+    def list(self, name: str | None = None, all: bool = False, filters: Mapping[str, Any] | None = None) -> list[Image]:
+        """Every image of the store, newest first as ``docker images``, ``host`` last."""
+        found = [Image(self, image) for image in self.store.list()]
+        found.append(Image(self, self.host))
+        if name:
+            found = [image for image in found if any(_matches(tag, name) for tag in image.tags)]
+        return found
+
+    def source(self, options: RunOptions) -> Source:
+        """What a container of *options* is made from; layers are unpacked at the first need.
+
+        Raises:
+            ImageNotFound, WrongPlatform, LayerError, StorageFull.
+        """
+        if _is_host(options.image):
+            return Source("host", self.host.id, self.host.config, host=self._host_parts)
+        image = self._resolve(options)
+        wanted = platforms.parse(options.platform) if options.platform else platforms.machine()
+        platforms.check(image.platform, wanted, options.image)
+        return Source(options.image, image.id, image.config.run, self.store.layers(image))
+
+    def _resolve(self, options: RunOptions) -> StoredImage:
+        try:
+            return self.store.resolve(options.image)
+        except ImageNotFound as error:
+            mend = f"{error.mend} " if error.mend else ""
+            mend += "Images come from an archive: `%container load FILE` or `%container import ROOT.tar NAME`."
+            raise ImageNotFound(f"No such image: {options.image}", mend=mend) from None
+
+    # -- changing ----------------------------------------------------------------------------------------------
+
+    def load(self, source: str | Path | IO[bytes], on_event: OnEvent | None = None) -> list[Image]:
+        """Load a docker-archive or oci-archive, compressed or not; ``-`` reads standard input."""
+        given = source if isinstance(source, str) or hasattr(source, "read") else str(source)
+        return [Image(self, image) for image in archive.load(self.store, _path(given), on_event)]
+
+    def import_image(
+        self,
+        source: str | Path | IO[bytes],
+        repository: str = "",
+        tag: str = "",
+        changes: Iterable[str] = (),
+        message: str = "",
+        on_event: OnEvent | None = None,
+    ) -> Image:
+        """Make an image of the tar of a root file system (``docker import``)."""
+        found = imported.import_root_tar(
+            self.store, _path(source), repository=repository, tag=tag, changes=changes, message=message, on_event=on_event
+        )
+        return Image(self, found)
+
+    def tag(self, name: str, new: str) -> Image:
+        """Give an image one more name."""
+        if _is_host(name) or _is_host(new):
+            raise InvalidArgument("the name 'host' stands for this machine", mend="Use another name.")
+        return Image(self, self.store.tag(name, new))
+
+    def remove(self, image: str, force: bool = False) -> list[dict[str, str]]:
+        """``docker rmi``: rows of ``Untagged`` and ``Deleted``."""
+        if _is_host(image):
+            raise InvalidArgument("the image 'host' is this machine itself and can't be removed")
+        return list(self.store.remove(image, force, self._users))
+
+    def prune(self, filters: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Remove images without a name that no container uses."""
+        removed: list[dict[str, str]] = []
+        for image in self.store.list():
+            if not image.names and not self._users(image.id):
+                removed += self.store.remove(image.id)
+        return {"ImagesDeleted": removed, "SpaceReclaimed": 0}
+
+    def _users(self, image_id: str) -> list[str]:
+        return [record.id for record in self._records.all() if record.image_id == image_id]
+
+
+def _path(source: str | Path | IO[bytes]) -> Any:
+    """What the archive reader takes: ``-``, a path, or something to read from."""
+    return source if source == "-" or hasattr(source, "read") else Path(str(source)).expanduser()
+
+
+def _is_host(name: str) -> bool:
+    return name in ("host", "host:latest")
+
+
+def _matches(tag: str, pattern: str) -> bool:
+    from fnmatch import fnmatchcase
+
+    return fnmatchcase(tag, pattern) or fnmatchcase(tag.rpartition(":")[0], pattern)
