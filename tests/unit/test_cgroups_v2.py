@@ -18,22 +18,10 @@ from kernel_runtime.cgroups import BASE_NAME
 from kernel_runtime.errors import SetupError
 
 MI = 1 << 20
-FILES = [
-    "cgroup.procs",
-    "cgroup.type",
-    "cgroup.controllers",
-    "cgroup.subtree_control",
-    "cgroup.freeze",
-    "cgroup.kill",
-    "memory.max",
-    "memory.low",
-    "memory.swap.max",
-    "cpu.max",
-    "cpu.weight",
-    "pids.max",
-    "cpuset.cpus",
-    "cpuset.mems",
-]
+FILES = (
+    *("cgroup.procs", "cgroup.type", "cgroup.controllers", "cgroup.subtree_control", "cgroup.freeze", "cgroup.kill"),
+    *("memory.max", "memory.low", "memory.swap.max", "cpu.max", "cpu.weight", "pids.max", "cpuset.cpus", "cpuset.mems"),
+)
 
 
 # The real kernel: a version 2 tree may lack controllers (as in the hybrid set-up), but has kill, freeze and events.
