@@ -257,6 +257,10 @@ class Containers:
         """A new container, not started; keywords are docker-py's."""
         return Container(self, self._make(_options(image, command, keywords), None))
 
+    def create_cell(self, options: RunOptions, extra: Extra, args: Sequence[str]) -> Container:
+        """A container with a cell's files and command line, not started."""
+        return Container(self, self._make(options, extra, args))
+
     def run(
         self, image: RunOptions | str, command: str | Sequence[str] | None = None, **keywords: Any
     ) -> bytes | Container:
