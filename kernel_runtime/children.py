@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kernel_runtime import console, init, reaper, sandbox, streams
+from kernel_runtime import console, init, reaper, sandbox, seccomp, streams
 from kernel_runtime import syscalls as sc
 from kernel_runtime.errors import RuntimeFault, SetupError
 from kernel_runtime.protocol import Channel
@@ -171,8 +171,14 @@ def _become_container(monitor: Monitor, status: socket.socket) -> None:
 
 
 def _final(monitor: Monitor, status: socket.socket) -> init.Final:
-    spec = monitor.spec
-    return init.Final(monitor.machine.compile_seccomp(spec), status.fileno(), monitor.machine.rung == "rootless-single")
+    spec, machine = monitor.spec, monitor.machine
+    return init.Final(
+        machine.compile_seccomp(spec),
+        status.fileno(),
+        machine.rung == "rootless-single",
+        seccomp.flags(spec.seccomp) if spec.seccomp else 0,
+        tuple(monitor.group.rlimits),
+    )
 
 
 @dataclass

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kernel_runtime import cgroups, egress, monitor, seccomp, spec, state, sweep, trees
+from kernel_runtime import cgroups, egress, monitor, seccomp, seccomp_profile, spec, state, sweep, trees
 from kernel_runtime.errors import ProbeError, RuntimeFault
 from kernel_runtime.probe import Rung
 from kernel_runtime.protocol import Channel, Message, listen, peer_uid
@@ -40,7 +40,7 @@ class Programs:
             return None
         key = _digest(config.seccomp, config.emulates_ownership)
         if key not in self._programs:
-            profile = seccomp.emulate_ownership(config.seccomp) if config.emulates_ownership else config.seccomp
+            profile = seccomp_profile.emulate_ownership(config.seccomp) if config.emulates_ownership else config.seccomp
             self._programs[key] = seccomp.compile(profile)
         return self._programs[key]
 

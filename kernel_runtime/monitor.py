@@ -114,7 +114,10 @@ class Monitor:
         timings = self.child.wait_for_exec()
         self.streams.started(self.child.console)
         self._record("running", startedAt=time.time())
-        self._tell({"event": "started", "pid": self.child.pid, **({"steps": timings} if self.request.explain else {})})
+        news: dict[str, Any] = {"event": "started", "pid": self.child.pid}
+        if self.group.notice:
+            news["notice"] = self.group.notice
+        self._tell(news | ({"steps": timings} if self.request.explain else {}))
         if self.request.timeout:
             self.after(self.request.timeout, lambda: self.stop("timeout", [signal.SIGTERM, signal.SIGKILL]))
 
@@ -291,7 +294,7 @@ class Monitor:
             self.state.update(
                 ociVersion="1.2.0", id=self.request.id, bundle=self.request.bundle, annotations={},
                 monitorPid=pid, monitorStart=state.start_time(pid), rung=self.machine.rung,
-                cgroup=self.group.path, remove=self.request.remove, pid=0,
+                cgroup=self.group.path, cgroupFiles=list(self.group.procs_files), remove=self.request.remove, pid=0,
             )  # fmt: skip
         self.state.update(status=status, **fields)
         state.write(self.request.bundle, self.state)

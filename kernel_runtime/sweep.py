@@ -11,7 +11,7 @@ import select
 import signal
 import time
 
-from kernel_runtime import state, trees
+from kernel_runtime import cgroups, state, trees
 from kernel_runtime.cgroups import Hierarchy
 from kernel_runtime.syscalls import pidfd_send_signal
 
@@ -45,6 +45,7 @@ def recover(bundle: str, runtime: str) -> None:
     if found is None or found.get("status") == "stopped":
         return
     kill(found.get("pid", 0), found.get("pidStart", 0))
+    cgroups.discard(found.get("cgroupFiles", ()))
     try:
         os.unlink(state.monitor_socket(runtime, os.path.basename(bundle)))
     except FileNotFoundError:

@@ -301,6 +301,8 @@ class Containers:
             pipes.started()
             with connection:
                 follow = Foreground(connection, pipes, on_output)
+                if on_output and started.get("notice"):
+                    on_output("stderr", f"[{started['notice']}]\n")
                 outcome = follow.run()
         except BaseException:
             if options.rm or self.runtime.state(record.bundle)["status"] == "created":
