@@ -168,6 +168,7 @@ def test_c64_whiteout_symlink_path(world: World) -> None:
     lower = tar(*PASSWD, symlink("local", str(world.victim)))
     roots = world.unpack(lower, tar(file("local/.wh.hello")), tar(symlink("to", world.up), file("to/.wh.hello")))
     assert world.merged(roots, "cat etc/passwd; readlink to; ls -A local") == f"inside{world.up}"
+    assert world.merged(roots, f"ls -A .{world.victim}") == ""
 
 
 def test_c65_whiteout_directory_name(world: World) -> None:
