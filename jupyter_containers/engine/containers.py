@@ -11,7 +11,7 @@ from typing import Any
 from jupyter_containers.config import Settings
 from jupyter_containers.engine.images import Images
 from jupyter_containers.errors import Conflict, ContainerExit, ContainersError, InvalidArgument
-from jupyter_containers.options import CellOptions, RunOptions, from_keywords
+from jupyter_containers.options import CellOptions, RunOptions, options_from_keywords
 from jupyter_containers.result import ContainerResult
 from jupyter_containers.run import inspect, logs
 from jupyter_containers.run.bundle import Bundles, Extra, command_line, with_volume_names
@@ -378,7 +378,7 @@ def _options(image: RunOptions | str, command: str | Sequence[str] | None, keywo
     if isinstance(image, RunOptions):
         return replace(image, **keywords) if keywords else image
     wanted = {name: value for name, value in keywords.items() if name not in ("stdout", "stderr")}
-    return from_keywords(image, command, **wanted)
+    return options_from_keywords(image, command, **wanted)
 
 
 def _run_fields(options: dict[str, Any]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ _MEND = {
 def with_card(error: ContainersError) -> ContainersError:
     """The error; IPython shows it by the card (``_render_traceback_``)."""
     lines = exit_card(error) if isinstance(error, ContainerExit) else error_card(error)
-    error._render_traceback_ = lambda *_: lines  # type: ignore[attr-defined]
+    error._render_traceback_ = lambda *_: ["\n".join(lines)]  # type: ignore[attr-defined]
     return error
 
 

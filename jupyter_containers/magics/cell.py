@@ -31,7 +31,8 @@ def run(magics: ContainerMagics, line: str, body: str) -> ContainerResult | None
         ContainersError: it could not be run; the text says why and what mends it.
     """
     namespace = magics.shell.user_ns
-    words = lines.split(lines.substitute(line, namespace, str(Path.cwd())))
+    line, body = lines.continued(line, body)
+    words = lines.words(line, namespace, str(Path.cwd()))
     if words[:1] in (["--help"], ["-h"]):
         sys.stdout.write(help_text())
         return None
