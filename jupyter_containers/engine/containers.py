@@ -398,6 +398,7 @@ def _request(options: RunOptions, owner: Containers) -> dict[str, Any]:
         "timeout": options.timeout or 0.0,
         "stop_signal": signal_number(options.stop_signal or "SIGTERM"),
         "explain": getattr(options, "explain", False),
+        "network": options.network,
     }
 
 
