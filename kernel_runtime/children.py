@@ -184,7 +184,8 @@ def _wait_to_become_container(procs_files: tuple[str, ...], status: socket.socke
     config = spec.load(os.path.join(request["bundle"], "config.json"))
     if not config.process.terminal:
         os.setsid()
-    context = sandbox.Context(config, request["bundle"], order["rung"] != "root", netns, status.fileno())
+    in_user_namespace = order["rung"] != "root"
+    context = sandbox.Context(config, request["bundle"], in_user_namespace, procs_files, netns, status.fileno())
     sandbox.furnish(context)
     if request["explain"]:
         status.send(json.dumps(context.timings).encode())

@@ -27,6 +27,7 @@ class Context:
     spec: Spec
     bundle: str
     in_user_namespace: bool
+    procs_files: tuple[str, ...] = ()
     netns_fd: int = -1
     console_socket: int = -1
     timings: list[tuple[str, float]] = field(default_factory=list)
@@ -109,6 +110,8 @@ def furnish(context: Context) -> None:
 
 
 def _mount_step(mount: Mount) -> Step:
+    if mount.type == "cgroup":
+        return Step("bind", mount.destination, "move_mount(2)", "its own cgroup", lambda c: _bind_cgroup(c, mount))
     why = {"proc": "its own processes", "tmpfs": "memory", "bind": f"from {mount.source}", "overlay": "copy-on-write"}
     text = why.get(mount.type, mount.type)
     return Step("mount", mount.destination, "mount(2)", text, lambda c: mounts.mount_one(c.root, mount))
@@ -158,6 +161,11 @@ def _unshare(_: Context) -> None:
 
 def _mount_root(context: Context, mount: Mount | None) -> None:
     mounts.mount_root(context.root_path, mount, context.in_user_namespace)
+
+
+def _bind_cgroup(context: Context, mount: Mount) -> None:
+    if context.procs_files:
+        mounts.mount_cgroup(context.root, mount, context.procs_files)
 
 
 def _furnish_dev(context: Context) -> None:
