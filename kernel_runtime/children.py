@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kernel_runtime import console, init, reaper, sandbox, streams
+from kernel_runtime import console, init, programs, reaper, sandbox, seccomp, spec, streams
 from kernel_runtime import syscalls as sc
 from kernel_runtime.errors import RuntimeFault, SetupError
 from kernel_runtime.protocol import Channel
@@ -39,6 +39,11 @@ class Child:
         self.status: int | None = None
         self.usage: resource.struct_rusage | None = None
         self.console = -1
+
+    def order(self, order: dict[str, Any], fds: list[int]) -> None:
+        """Send the process what it waits for."""
+        data = json.dumps(order).encode() + b"\n"
+        self._status.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else [])
 
     def wait_for_exec(self) -> list[Any]:
         """Wait until the program runs; the timings of the steps.
@@ -145,34 +150,57 @@ class Child:
         }
 
 
-def start(monitor: Monitor) -> Child:
-    """Fork the container's first process. From here on every fork of this monitor lands in its pid namespace."""
+def prepare(procs_files: tuple[str, ...]) -> Child:
+    """Fork what will be a container's first process, before it is known which: cgroup joined, namespaces made.
+
+    From here on every fork of this process lands in the same pid namespace.
+    """
     sc.unshare(sc.CLONE_NEWPID)
-    terminal = monitor.spec.process.terminal
-    return _fork(monitor.streams.child_fds(), terminal, lambda status: _become_container(monitor, status))
+    return _fork((-1, -1, -1), lambda status: _wait_to_become_container(procs_files, status))
 
 
-def _become_container(monitor: Monitor, status: socket.socket) -> None:
-    spec, machine = monitor.spec, monitor.machine
-    context = sandbox.Context(
-        spec,
-        monitor.request.bundle,
-        machine.in_user_namespace,
-        monitor.group.procs_files,
-        monitor.netns_fd,
-        status.fileno(),
-    )
+def go(child: Child, monitor: Monitor) -> None:
+    """Tell a prepared process which container it is; its descriptors travel along."""
+    request, fds = monitor.request, [fd for fd in monitor.streams.child_fds() if fd >= 0]
+    order = {"request": request.to_dict(), "rung": monitor.machine.rung, "rlimits": monitor.group.rlimits,
+             "streams": [fd >= 0 for fd in monitor.streams.child_fds()], "network": monitor.netns_fd >= 0}  # fmt: skip
+    fds += [monitor.netns_fd] if monitor.netns_fd >= 0 else []
+    child.started = time.monotonic()
+    child.order(order, fds)
+
+
+def _wait_to_become_container(procs_files: tuple[str, ...], status: socket.socket) -> None:
+    sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
+    sandbox.prepare(procs_files)
+    with Channel(status.dup()) as channel:
+        order = channel.receive()
+        fds = channel.take_fds()
+    if order is None:
+        os._exit(0)  # the launcher has left
+    request = order["request"]
+    given = iter(fds)
+    _take_streams(tuple(next(given) if there else -1 for there in order["streams"]))
+    netns = next(given) if order["network"] else -1
+    config = spec.load(os.path.join(request["bundle"], "config.json"))
+    if not config.process.terminal:
+        os.setsid()
+    context = sandbox.Context(config, request["bundle"], order["rung"] != "root", netns, status.fileno())
     sandbox.furnish(context)
-    if monitor.request.explain:
+    if request["explain"]:
         status.send(json.dumps(context.timings).encode())
-    if spec.wants_init and reaper.fork_payload(status.fileno()):
+    if config.wants_init and reaper.fork_payload(status.fileno()):
         return
-    init.execute(spec.process, _final(monitor, status))
+    init.execute(config.process, _final(config, order["rung"], order["rlimits"], status))
 
 
-def _final(monitor: Monitor, status: socket.socket) -> init.Final:
-    spec = monitor.spec
-    return init.Final(monitor.machine.compile_seccomp(spec), status.fileno(), monitor.machine.rung == "rootless-single")
+def _final(config: spec.Spec, rung: str, rlimits: Any, status: socket.socket) -> init.Final:
+    return init.Final(
+        programs.compile_for(config),
+        status.fileno(),
+        rung == "rootless-single",
+        seccomp.flags(config.seccomp) if config.seccomp else 0,
+        tuple(tuple(limit) for limit in rlimits),
+    )
 
 
 @dataclass
@@ -210,7 +238,6 @@ def join(monitor: Monitor, channel: Channel, process: Process, fds: list[int], o
     try:
         child = _fork(
             (-1, -1, -1) if process.terminal else given,
-            process.terminal,
             lambda status: _become_joined(monitor, pidfd, process, status),
         )
         child.wait_for_exec()
@@ -227,6 +254,8 @@ def join(monitor: Monitor, channel: Channel, process: Process, fds: list[int], o
 def _become_joined(monitor: Monitor, pidfd: int, process: Process, status: socket.socket) -> None:
     """Enter the container's namespaces; undumpable first, so that nothing inside can look into us (CVE-2016-9962)."""
     sc.prctl(sc.PR_SET_DUMPABLE, 0)
+    if not process.terminal:
+        os.setsid()
     for path in monitor.group.procs_files:
         with open(path, "w", encoding="ascii") as file:
             file.write("0")
@@ -235,10 +264,10 @@ def _become_joined(monitor: Monitor, pidfd: int, process: Process, status: socke
     if process.terminal:
         slave = console.open_terminal("/dev/pts/ptmx", process, status.fileno())
         console.take_terminal(slave)
-    init.execute(process, _final(monitor, status))
+    init.execute(process, _final(monitor.spec, monitor.machine.rung, monitor.group.rlimits, status))
 
 
-def _fork(fds: tuple[int, ...], terminal: bool, body: Callable[[socket.socket], None]) -> Child:
+def _fork(fds: tuple[int, ...], body: Callable[[socket.socket], None]) -> Child:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     pid = os.fork()
     if pid:
@@ -247,8 +276,6 @@ def _fork(fds: tuple[int, ...], terminal: bool, body: Callable[[socket.socket], 
     try:
         ours.close()
         _take_streams(fds)
-        if not terminal:
-            os.setsid()
         body(theirs)
     except BaseException as error:  # noqa: BLE001 - everything goes to the monitor, then the process ends
         _report(theirs, error)
@@ -258,10 +285,10 @@ def _fork(fds: tuple[int, ...], terminal: bool, body: Callable[[socket.socket], 
 
 
 def _take_streams(fds: tuple[int, ...]) -> None:
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     for number, fd in enumerate(fds):
-        if fd < 0:
-            fd = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-        os.dup2(fd, number)
+        os.dup2(fd if fd >= 0 else null, number)
+    os.close(null)
 
 
 def _report(status: socket.socket, error: BaseException) -> None:

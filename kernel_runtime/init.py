@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from kernel_runtime import capabilities, users
 from kernel_runtime import syscalls as sc
 from kernel_runtime.errors import SetupError, SpecError
-from kernel_runtime.spec import Process
+from kernel_runtime.spec import Process, Rlimit
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
@@ -33,6 +33,8 @@ class Final:
     bpf: bytes | None
     status_fd: int
     single_id: bool = False
+    seccomp_flags: int = 0
+    rlimits: tuple[tuple[str, int, int], ...] = ()  # where no cgroup holds the limits
 
 
 def execute(process: Process, final: Final) -> None:
@@ -45,7 +47,7 @@ def execute(process: Process, final: Final) -> None:
     environment = process.environ()
     environment.setdefault("PATH", DEFAULT_PATH)
     environment.setdefault("HOME", identity.home or "/")
-    _set_limits(process)
+    _set_limits(process, final.rlimits)
     _enter_working_directory(process.cwd)
     os.umask(process.umask)
     if final.single_id and identity.uid != 0:
@@ -59,7 +61,7 @@ def execute(process: Process, final: Final) -> None:
     if process.no_new_privileges:
         sc.prctl(sc.PR_SET_NO_NEW_PRIVS, 1)
     if final.bpf:
-        sc.seccomp_set_filter(final.bpf, 0)
+        sc.seccomp_set_filter(final.bpf, final.seccomp_flags)
     _exec(program, process, environment)
 
 
@@ -81,8 +83,8 @@ def _identity(process: Process) -> users.Identity:
     return users.Identity(identity.uid, identity.gid, groups, identity.home)
 
 
-def _set_limits(process: Process) -> None:
-    for limit in process.rlimits:
+def _set_limits(process: Process, fallback: tuple[tuple[str, int, int], ...]) -> None:
+    for limit in (*(Rlimit(*values) for values in fallback), *process.rlimits):
         number = getattr(resource, limit.type, None)
         if number is None:
             raise SpecError("set limit", limit.type, "unknown resource", "See ulimit names in docker run --help.")

@@ -8,45 +8,30 @@ not need it to go on.
 from __future__ import annotations
 
 import gc
-import hashlib
-import json
 import os
 import selectors
 import signal
 import socket
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kernel_runtime import cgroups, egress, monitor, seccomp, spec, state, sweep, trees
+from kernel_runtime import cgroups, egress, monitor, programs, state, sweep, trees
 from kernel_runtime.errors import ProbeError, RuntimeFault
 from kernel_runtime.probe import Rung
 from kernel_runtime.protocol import Channel, Message, listen, peer_uid
 
 IDLE_SECONDS = 600.0
 _TICK = 5.0
+_SPARES = 1
 
 
-class Programs:
-    """Compiled seccomp programs by the content of ``linux.seccomp``: compiling costs more than all the rest."""
+@dataclass
+class Spare:
+    """A monitor that waits for a container."""
 
-    def __init__(self) -> None:
-        self._programs: dict[bytes, bytes] = {}
-
-    def compile(self, config: spec.Spec) -> bytes | None:
-        """The program for *config*, ``None`` where it asks for no filter."""
-        if config.seccomp is None:
-            return None
-        key = _digest(config.seccomp, config.emulates_ownership)
-        if key not in self._programs:
-            profile = seccomp.emulate_ownership(config.seccomp) if config.emulates_ownership else config.seccomp
-            self._programs[key] = seccomp.compile(profile)
-        return self._programs[key]
-
-
-def _digest(profile: Mapping[str, Any], emulates: bool) -> bytes:
-    return hashlib.sha256(json.dumps(profile, separators=(",", ":")).encode() + bytes([emulates])).digest()
+    pid: int
+    channel: Channel
 
 
 @dataclass
@@ -60,9 +45,9 @@ class Launcher:
     site: str
     idle: float = IDLE_SECONDS
     selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
-    monitors: dict[int, str] = field(default_factory=dict)
+    monitors: dict[int, monitor.Request] = field(default_factory=dict)
     workers: dict[int, Channel] = field(default_factory=dict)
-    programs: Programs = field(default_factory=Programs)
+    spares: list[Spare] = field(default_factory=list)
     quitting: bool = False
 
     def prepare(self) -> None:
@@ -71,7 +56,8 @@ class Launcher:
         self.hierarchy = cgroups.find(name)
         sweep.sweep(self.store, self.runtime, self.hierarchy)
         self.egress = egress.Egress(self.rung, self.site, self.runtime)
-        self.machine = monitor.Machine(self.rung, self.runtime, self.hierarchy, self.programs.compile)
+        self.machine = monitor.Machine(self.rung, self.runtime, self.hierarchy)
+        programs.compile_default(self.rung is Rung.ROOTLESS_SINGLE)
         self.listener = listen(os.path.join(self.runtime, "launcher.sock"))
         self.last_used = time.monotonic()
 
@@ -87,10 +73,20 @@ class Launcher:
         gc.collect()
         gc.freeze()
         while not self.quitting:
-            for key, _ in self.selector.select(_TICK):
+            events = self.selector.select(_TICK if len(self.spares) >= _SPARES else 0)
+            for key, _ in events:
                 key.data()
+            if not events and not self.quitting:
+                self._refill()
             self._leave_if_idle()
+        for spare in self.spares:
+            spare.channel.close()
         self.egress.close()
+
+    def _refill(self) -> None:
+        """Fork one more waiting monitor, while nobody asks for anything."""
+        if len(self.spares) < _SPARES:
+            self.spares.append(self._fork_monitor())
 
     def _leave_if_idle(self) -> None:
         idle = not self.monitors and not self.workers and time.monotonic() - self.last_used > self.idle
@@ -158,26 +154,37 @@ class Launcher:
         }
 
     def _start(self, channel: Channel, message: Message) -> None:
-        request = monitor.Request.parse(message)
-        config = spec.load(os.path.join(request.bundle, "config.json"))
-        self.programs.compile(config)
-        netns = self.egress.take() if config.network == "default" else None
+        request = monitor.Request.parse({name: value for name, value in message.items() if name not in ("op", "code")})
         stdio = channel.take_fds()
+        netns = [self.egress.take()] if request.network == "default" else []
+        try:
+            while True:
+                spare = self.spares.pop() if self.spares else self._fork_monitor()
+                try:
+                    spare.channel.send(request.to_dict(), (channel.fileno(), *netns, *stdio))
+                    break
+                except OSError:  # it was killed while it waited
+                    spare.channel.close()
+            spare.channel.close()
+            self.monitors[spare.pid] = request
+        finally:
+            for fd in (*stdio, *netns):
+                os.close(fd)
+
+    def _fork_monitor(self) -> Spare:
+        ours, theirs = socket.socketpair()
         pid = os.fork()
         if pid == 0:
-            self._become_monitor(request, config, channel, netns, stdio)
-        self.monitors[pid] = request.bundle
-        for fd in (*stdio, *([netns] if netns is not None else [])):
-            os.close(fd)
+            ours.close()
+            self._become_monitor(Channel(theirs))
+        theirs.close()
+        return Spare(pid, Channel(ours))
 
-    def _become_monitor(
-        self, request: monitor.Request, config: spec.Spec, channel: Channel, netns: int | None, stdio: list[int]
-    ) -> None:
+    def _become_monitor(self, channel: Channel) -> None:
         code = 1
         try:
             self._forget_everything()
-            life = monitor.Monitor(self.machine, request, config, channel, -1 if netns is None else netns)
-            code = life.run(stdio)
+            code = monitor.wait_and_run(self.machine, channel)
         except BaseException:  # noqa: BLE001 - the log of the launcher is the last place to say it
             import traceback
 
@@ -191,6 +198,8 @@ class Launcher:
         self.selector.close()
         self.listener.close()
         self.egress.forget()
+        for spare in self.spares:
+            spare.channel.close()
 
     def _delete(self, channel: Channel, message: Message) -> None:
         """Remove a bundle or a layer in a child: its files may belong to ids that only this namespace has."""
@@ -234,17 +243,13 @@ class Launcher:
     def _ended(self, pid: int, status: int) -> None:
         if pid in self.workers:
             self.workers.pop(pid).close()
-        bundle = self.monitors.pop(pid, None)
-        if bundle and status:
-            sweep.recover(bundle, self.runtime)
-            self.hierarchy.sweep({os.path.basename(path) for path in self.monitors.values()} | self._alive())
+        request = self.monitors.pop(pid, None)
+        if request and status:
+            sweep.recover(request.bundle, self.runtime, request.remove)
+        if status:
+            self.hierarchy.sweep(monitor.LivingMonitors())
+        self.spares = [spare for spare in self.spares if spare.pid != pid or spare.channel.close()]
         self.egress.ended(pid)
-
-    def _alive(self) -> set[str]:
-        """Ids of containers of earlier launchers that still run."""
-        folder = os.path.join(self.store, "containers")
-        names = os.listdir(folder) if os.path.isdir(folder) else []
-        return {name for name in names if state.is_running(state.read(os.path.join(folder, name)))}
 
 
 def refuse_without(minimum: str, rung: Rung) -> None:

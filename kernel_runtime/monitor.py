@@ -16,14 +16,14 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from kernel_runtime import cgroups, children, state, trees
 from kernel_runtime.children import Child
 from kernel_runtime.errors import NotRunning, ProtocolError, RuntimeFault
 from kernel_runtime.protocol import Channel, Message, listen, peer_uid
-from kernel_runtime.spec import Spec, parse_process
+from kernel_runtime.spec import load, parse_process
 from kernel_runtime.streams import Streams
 
 GRACE = 3.0  # seconds between SIGINT, SIGTERM and SIGKILL of an interrupt
@@ -44,6 +44,11 @@ class Request:
     timeout: float = 0.0
     stop_signal: int = signal.SIGTERM
     explain: bool = False
+    network: str = "none"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As a message."""
+        return asdict(self)
 
     @staticmethod
     def parse(message: Message) -> Request:
@@ -62,12 +67,53 @@ class Machine:
     rung: str
     runtime: str
     hierarchy: cgroups.Hierarchy
-    compile_seccomp: Callable[[Spec], bytes | None]
 
-    @property
-    def in_user_namespace(self) -> bool:
-        """Whether the launcher lives in a user namespace."""
-        return self.rung != "root"
+
+def wait_and_run(machine: Machine, launcher: Channel) -> int:
+    """The whole life of a monitor process: prepare a first process, wait for an order, run that container.
+
+    The launcher keeps one such process ready, so that a start need not wait for forks, cgroup and namespaces. When the
+    launcher leaves without an order, everything prepared is given back.
+    """
+    group, child = _prepare(machine)
+    message = launcher.receive()
+    fds = launcher.take_fds()
+    launcher.close()
+    if message is None:
+        _give_back(group, child)
+        return 0
+    request = Request.parse(message)
+    caller = Channel(socket.socket(fileno=fds.pop(0)))
+    netns = fds.pop(0) if request.network == "default" else -1
+    return Monitor(machine, request, caller, netns).run(group, child, fds)
+
+
+def _prepare(machine: Machine) -> tuple[cgroups.Cgroup | None, Child | None]:
+    """A cgroup and a process in it; where there are no cgroups, only the process."""
+    group = machine.hierarchy.create(group_id(), {}) if machine.hierarchy.kind != "none" else None
+    return group, children.prepare(group.procs_files if group else ())
+
+
+def _give_back(group: cgroups.Cgroup | None, child: Child | None) -> None:
+    if child:
+        child.kill()
+    if group:
+        group.destroy()
+
+
+def group_id() -> str:
+    """The cgroup's name tells its monitor: a group whose monitor is dead belongs to nobody."""
+    pid = os.getpid()
+    return f"{pid}-{state.start_time(pid)}"
+
+
+class LivingMonitors:
+    """For :meth:`Hierarchy.sweep`: contains the names of groups whose monitor lives."""
+
+    def __contains__(self, name: object) -> bool:
+        """Whether the monitor that *name* tells of lives."""
+        pid, _, started = str(name).partition("-")
+        return pid.isdigit() and started.isdigit() and state.is_alive(int(pid), int(started))
 
 
 @dataclass
@@ -76,7 +122,6 @@ class Monitor:
 
     machine: Machine
     request: Request
-    spec: Spec
     caller: Channel | None
     netns_fd: int = -1
     selector: selectors.BaseSelector = field(default_factory=selectors.PollSelector)
@@ -86,11 +131,9 @@ class Monitor:
     execs: dict[int, children.Joined] = field(default_factory=dict)
     reason: str = ""
 
-    def run(self, stdio: list[int]) -> int:
-        """Start the container, serve it until it has ended, leave nothing. The exit code of this process is 0."""
-        started = time.time()
-        self.group = self.machine.hierarchy.create(self.request.id, self.spec.resources)
-        self.streams = Streams(self.selector, self.request, self.spec.process.terminal, stdio)
+    def run(self, group: cgroups.Cgroup | None, child: Child, stdio: list[int]) -> int:
+        """Make *child* the container, serve it until it has ended, leave nothing. Returns 0, this process's status."""
+        self.child = child
         path = state.monitor_socket(self.machine.runtime, self.request.id)
         listener = listen(path)
         wake, waker = socket.socketpair()
@@ -99,22 +142,31 @@ class Monitor:
         try:
             signal.signal(signal.SIGCHLD, lambda *_: None)
             signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
-            self._start(started)
+            self._start(group, stdio)
             self._serve(listener, wake)
         except RuntimeFault as fault:
-            self._finish_failed(fault)
+            self._finish_failed(fault, group)
         finally:
             self._clean(path)
         return 0
 
-    def _start(self, started: float) -> None:
-        self._record("creating", createdAt=started)
-        self.child = children.start(self)
-        self.state.update(pid=self.child.pid, pidStart=state.start_time(self.child.pid))
+    def _start(self, group: cgroups.Cgroup | None, stdio: list[int]) -> None:
+        self.spec = load(os.path.join(self.request.bundle, "config.json"))
+        self.streams = Streams(self.selector, self.request, self.spec.process.terminal, stdio)
+        self.group = group or self.machine.hierarchy.create(self.request.id, self.spec.resources)
+        if group:
+            group.update(self.spec.resources)
+        children.go(self.child, self)
         timings = self.child.wait_for_exec()
         self.streams.started(self.child.console)
-        self._record("running", startedAt=time.time())
-        self._tell({"event": "started", "pid": self.child.pid, **({"steps": timings} if self.request.explain else {})})
+        if self.netns_fd >= 0:
+            os.close(self.netns_fd)
+        pid = self.child.pid
+        self._record("running", pid=pid, pidStart=state.start_time(pid), startedAt=time.time())
+        news: dict[str, Any] = {"event": "started", "pid": pid}
+        if self.group.notice:
+            news["notice"] = self.group.notice
+        self._tell(news | ({"steps": timings} if self.request.explain else {}))
         if self.request.timeout:
             self.after(self.request.timeout, lambda: self.stop("timeout", [signal.SIGTERM, signal.SIGKILL]))
 
@@ -267,14 +319,13 @@ class Monitor:
         )
         self._end(outcome)
 
-    def _finish_failed(self, fault: RuntimeFault) -> None:
+    def _finish_failed(self, fault: RuntimeFault, group: cgroups.Cgroup | None) -> None:
         code = getattr(fault, "exit_code", 125)
+        self.group = getattr(self, "group", None) or group or self.machine.hierarchy.create(self.request.id, {})
         self._end({"exitCode": code, "reason": "fault", "fault": fault.to_dict(), "finishedAt": time.time()})
 
     def _end(self, outcome: dict[str, Any]) -> None:
-        child = getattr(self, "child", None)
-        if child is not None:
-            child.kill()
+        self.child.kill()
         for joined in self.execs.values():
             joined.child.kill()
             joined.finish()
@@ -291,7 +342,7 @@ class Monitor:
             self.state.update(
                 ociVersion="1.2.0", id=self.request.id, bundle=self.request.bundle, annotations={},
                 monitorPid=pid, monitorStart=state.start_time(pid), rung=self.machine.rung,
-                cgroup=self.group.path, remove=self.request.remove, pid=0,
+                cgroup=self.group.path, cgroupFiles=list(self.group.procs_files), remove=self.request.remove, pid=0,
             )  # fmt: skip
         self.state.update(status=status, **fields)
         state.write(self.request.bundle, self.state)

@@ -96,6 +96,14 @@ class Channel:
         fds, self.fds = self.fds, []
         return fds
 
+    def __enter__(self) -> Channel:
+        """The channel itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
     def close(self) -> None:
         """Close the socket and every descriptor that nobody took."""
         for fd in self.take_fds():

@@ -10,6 +10,7 @@ import sys
 from kernel_runtime import state
 from kernel_runtime.client import Client
 from kernel_runtime.errors import NotRunning, SpecError
+from kernel_runtime.spec import load
 
 
 def _bundle(store: str, container_id: str) -> str:
@@ -27,7 +28,8 @@ def run(store: str, options: dict[str, str], words: list[str]) -> int:
     container_id = _words(words, 1, "run [--bundle DIR] ID")[0]
     bundle = os.path.abspath(options.get("bundle") or os.getcwd())
     client = Client(store, rung=options.get("rung", ""))
-    connection, _ = client.start(bundle, (0, 1, 2), id=container_id, owned=True)
+    network = load(os.path.join(bundle, "config.json")).network
+    connection, _ = client.start(bundle, (0, 1, 2), id=container_id, owned=True, network=network)
     with connection:
         while True:
             try:

@@ -17,7 +17,7 @@ from kernel_runtime import console, devices, mounts, network, sysctls
 from kernel_runtime import syscalls as sc
 from kernel_runtime.errors import RuntimeFault, SetupError
 from kernel_runtime.mounts import Root
-from kernel_runtime.spec import Mount, Spec
+from kernel_runtime.spec import Mount, Process, Spec
 
 
 @dataclass
@@ -27,7 +27,6 @@ class Context:
     spec: Spec
     bundle: str
     in_user_namespace: bool
-    cgroup_files: tuple[str, ...] = ()
     netns_fd: int = -1
     console_socket: int = -1
     timings: list[tuple[str, float]] = field(default_factory=list)
@@ -77,14 +76,15 @@ class Step:
         context.timings.append((self.describe(), time.perf_counter() - start))
 
 
+_NOTHING = Spec(Process(("",)), "")
+
+
 def recipe(spec: Spec) -> list[Step]:
     """The steps that *spec* asks for, in the order in which they are done."""
     root_mount = next((mount for mount in spec.mounts if mount.destination == "/"), None)
     others = [mount for mount in spec.mounts if mount.destination != "/"]
     steps = [
-        Step("join cgroup", "", "write(cgroup.procs)", "its limits and its accounts", _join_cgroup),
         Step("enter network", spec.network, "setns or unshare(CLONE_NEWNET)", "its own interfaces", _enter_network),
-        Step("unshare", "mount ipc uts cgroup", "unshare(2)", "its own mounts, queues, names", _unshare),
         Step("mount", "/", "mount(2)", "the image below, copy-on-write above", lambda c: _mount_root(c, root_mount)),
     ]
     steps += [_mount_step(mount) for mount in others]
@@ -114,8 +114,24 @@ def _mount_step(mount: Mount) -> Step:
     return Step("mount", mount.destination, "mount(2)", text, lambda c: mounts.mount_one(c.root, mount))
 
 
-def _join_cgroup(context: Context) -> None:
-    for path in context.cgroup_files:
+def prepare(procs_files: tuple[str, ...]) -> None:
+    """What every container begins with, done before the container is known: its cgroup and namespaces.
+
+    The network is not among them: a container may keep the host's, and from a new one there is no way back.
+
+    Raises:
+        SetupError: naming the step.
+    """
+    _prepared(Step("join cgroup", "", "write(cgroup.procs)", "limits and accounts", lambda _: _join(procs_files)))
+    _prepared(Step("unshare", "mount ipc uts cgroup", "unshare(2)", "its own mounts, queues and names", _unshare))
+
+
+def _prepared(step: Step) -> None:
+    step.apply(Context(_NOTHING, "", False))
+
+
+def _join(procs_files: tuple[str, ...]) -> None:
+    for path in procs_files:
         fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         try:
             os.write(fd, b"0")
@@ -135,12 +151,8 @@ def _enter_network(context: Context) -> None:
         network.new_with_loopback()
 
 
-def _unshare(context: Context) -> None:
-    flags = sc.CLONE_NEWNS
-    for kind, flag in (("ipc", sc.CLONE_NEWIPC), ("uts", sc.CLONE_NEWUTS), ("cgroup", sc.CLONE_NEWCGROUP)):
-        if kind in context.spec.namespaces:
-            flags |= flag
-    sc.unshare(flags)
+def _unshare(_: Context) -> None:
+    sc.unshare(sc.CLONE_NEWNS | sc.CLONE_NEWIPC | sc.CLONE_NEWUTS | sc.CLONE_NEWCGROUP)
     sc.mount(None, "/", None, sc.MS_SLAVE | sc.MS_REC)
 
 

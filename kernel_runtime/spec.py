@@ -197,8 +197,9 @@ def _namespaces(linux: _Reader) -> dict[str, str]:
         if kind in found:
             raise SpecError("read", entry.place, f"namespace {kind!r} is named twice")
         found[kind] = entry.text("path")
-    if "mount" not in found or "pid" not in found:
-        raise SpecError("read", linux.place, "a container needs new mount and pid namespaces")
+    for kind in ("mount", "pid", "ipc", "uts", "cgroup"):
+        if found.get(kind) != "":
+            raise SpecError("read", linux.place, f"a container needs a new {kind} namespace")
     return found
 
 

@@ -11,8 +11,9 @@ import select
 import signal
 import time
 
-from kernel_runtime import state, trees
+from kernel_runtime import cgroups, state, trees
 from kernel_runtime.cgroups import Hierarchy
+from kernel_runtime.monitor import LivingMonitors
 from kernel_runtime.syscalls import pidfd_send_signal
 
 _MOST_SECONDS = 10.0
@@ -31,7 +32,7 @@ def sweep(store: str, runtime: str, hierarchy: Hierarchy) -> list[str]:
             continue
         recover(os.path.join(folder, name), runtime)
         recovered.append(name)
-    hierarchy.sweep(alive)
+    hierarchy.sweep(LivingMonitors())
     sockets = {os.path.basename(state.monitor_socket(runtime, name)) for name in alive}
     for name in os.listdir(runtime):
         if name.endswith(".sock") and name != "launcher.sock" and name not in sockets:
@@ -39,12 +40,15 @@ def sweep(store: str, runtime: str, hierarchy: Hierarchy) -> list[str]:
     return recovered
 
 
-def recover(bundle: str, runtime: str) -> None:
+def recover(bundle: str, runtime: str, remove: bool = False) -> None:
     """End what is left of a container whose monitor was killed, and record that; an ``--rm`` one is removed."""
     found = state.read(bundle)
+    if found is None and remove:
+        trees.remove(bundle)
     if found is None or found.get("status") == "stopped":
         return
     kill(found.get("pid", 0), found.get("pidStart", 0))
+    cgroups.discard(found.get("cgroupFiles", ()))
     try:
         os.unlink(state.monitor_socket(runtime, os.path.basename(bundle)))
     except FileNotFoundError:

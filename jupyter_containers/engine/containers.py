@@ -11,7 +11,7 @@ from typing import Any
 from jupyter_containers.config import Settings
 from jupyter_containers.engine.images import Images
 from jupyter_containers.errors import Conflict, ContainerExit, ContainersError, InvalidArgument
-from jupyter_containers.options import CellOptions, RunOptions, from_keywords
+from jupyter_containers.options import CellOptions, RunOptions, options_from_keywords
 from jupyter_containers.result import ContainerResult
 from jupyter_containers.run import inspect, logs
 from jupyter_containers.run.bundle import Bundles, Extra, command_line, with_volume_names
@@ -257,6 +257,10 @@ class Containers:
         """A new container, not started; keywords are docker-py's."""
         return Container(self, self._make(_options(image, command, keywords), None))
 
+    def create_cell(self, options: RunOptions, extra: Extra, args: Sequence[str]) -> Container:
+        """A container with a cell's files and command line, not started."""
+        return Container(self, self._make(options, extra, args))
+
     def run(
         self, image: RunOptions | str, command: str | Sequence[str] | None = None, **keywords: Any
     ) -> bytes | Container:
@@ -297,6 +301,8 @@ class Containers:
             pipes.started()
             with connection:
                 follow = Foreground(connection, pipes, on_output)
+                if on_output and started.get("notice"):
+                    on_output("stderr", f"[{started['notice']}]\n")
                 outcome = follow.run()
         except BaseException:
             if options.rm or self.runtime.state(record.bundle)["status"] == "created":
@@ -372,7 +378,7 @@ def _options(image: RunOptions | str, command: str | Sequence[str] | None, keywo
     if isinstance(image, RunOptions):
         return replace(image, **keywords) if keywords else image
     wanted = {name: value for name, value in keywords.items() if name not in ("stdout", "stderr")}
-    return from_keywords(image, command, **wanted)
+    return options_from_keywords(image, command, **wanted)
 
 
 def _run_fields(options: dict[str, Any]) -> dict[str, Any]:
@@ -392,6 +398,7 @@ def _request(options: RunOptions, owner: Containers) -> dict[str, Any]:
         "timeout": options.timeout or 0.0,
         "stop_signal": signal_number(options.stop_signal or "SIGTERM"),
         "explain": getattr(options, "explain", False),
+        "network": options.network,
     }
 
 

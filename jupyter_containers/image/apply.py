@@ -45,11 +45,13 @@ class Unpacker:
 
     Attributes:
         skipped: what was left out, as ``{"name", "why"}``.
+        whiteouts: paths hidden.
     """
 
     def __init__(self, tree: Tree, owners: str, limits: dict[str, int]) -> None:
         self.tree, self.owners, self.limits = tree, owners, limits
         self.skipped: list[dict[str, str]] = []
+        self.whiteouts: list[bytes] = []
         self.entries = self.bytes = 0
         self._directories: dict[bytes, Entry] = {}
         self._room = 0
@@ -176,6 +178,7 @@ class Unpacker:
         at = self.tree.directory(parts[:-1], create=True)
         try:
             os.mknod(name, 0o020000, 0, dir_fd=at)
+            self.whiteouts.append(b"/".join(hidden))
         except FileExistsError:
             # A whiteout hides lower layers only; what this layer has itself stays.
             if os.stat(name, dir_fd=at, follow_symlinks=False).st_mode & 0o170000 == 0o040000:

@@ -1,9 +1,9 @@
 """The embedded image ``host``: this machine's own system and Python, described.
 
 Which directories of the machine make it, what of them must stay hidden, and its configuration: a pure description
-from a :class:`Machine`, from which ``run`` makes mounts (copy-on-write where ids allow, read-only elsewhere). In it are the
-system's directories and the kernel's Python, wherever that lies; not the user's home, /tmp, credentials, Jupyter's
-runtime files, or this store. Nothing is mounted, read or written here.
+from a :class:`Machine`, from which ``run`` makes mounts (copy-on-write where ids allow, read-only elsewhere). In it
+are the system's directories and the kernel's Python, wherever that lies; not the user's home, /tmp, credentials,
+Jupyter's runtime files, or this store. Nothing is mounted, read or written here.
 """
 
 from __future__ import annotations
@@ -24,9 +24,12 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt", "/nix",
            "/var/lib/dpkg", "/var/lib/apt", "/var/lib/rpm", "/var/lib/pacman", "/lib/apk")  # fmt: skip
-_EMPTY = {"/dev": 0o755, "/proc": 0o555, "/sys": 0o555, "/run": 0o755, "/tmp": 0o1777, "/root": 0o700, "/home": 0o755,
+# What every root has, empty.
+_EMPTY = {"/dev": 0o755, "/proc": 0o555, "/sys": 0o555, "/run": 0o755, "/tmp": 0o1777,  # noqa: S108
+          "/root": 0o700, "/home": 0o755,
           "/mnt": 0o755, "/media": 0o755, "/srv": 0o755, "/var": 0o755, "/var/lib": 0o755, "/var/log": 0o755,
-          "/var/cache": 0o755, "/var/spool": 0o755, "/var/tmp": 0o1777, "/run/lock": 0o1777}  # fmt: skip # noqa: S108
+          "/var/cache": 0o755, "/var/spool": 0o755, "/var/tmp": 0o1777,  # noqa: S108
+          "/run/lock": 0o1777}  # fmt: skip
 _PACKAGED = {"/var/log/apt": 0o755, "/var/cache/apt": 0o755, "/var/cache/debconf": 0o755}  # dpkg expects them
 _LINKS = ("/var/run", "/var/lock")
 
@@ -54,8 +57,8 @@ class Entry:
     """One thing at *destination* of the container's root.
 
     Attributes:
-        kind: ``overlay`` (copy-on-write over directory *source*), ``readonly`` (a recursive read-only bind of *source*),
-            ``symlink`` (to *source*) or ``dir`` (empty, with *mode*).
+        kind: ``overlay`` (copy-on-write over directory *source*), ``readonly`` (a recursive read-only bind of
+            *source*), ``symlink`` (to *source*) or ``dir`` (empty, with *mode*).
     """
 
     source: str
@@ -71,7 +74,8 @@ class HostImage:
     Attributes:
         entries: parents before children.
         masks: paths to hide: on an ``overlay`` entry by a whiteout in its upper directory, so that programs may make
-            their own there; on a ``readonly`` one by something empty mounted over them.
+            their own there; on a ``readonly`` one by something empty mounted over them. An entry beneath a mask
+            shows through it.
         config: Env, Cmd, WorkingDir as in an image configuration.
     """
 
@@ -133,7 +137,7 @@ def this_machine(privileged: bool, private: tuple[str, ...] = ()) -> Machine:
     """The facts of the machine and Python that we run on; *private* are directories to hide, as the store."""
     base = site.getuserbase() if site.ENABLE_USER_SITE and site.getusersitepackages() in sys.path else ""
     prefixes = (sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix)
-    runtime = os.environ.get("JUPYTER_RUNTIME_DIR", "")
+    runtime, share = os.environ.get("JUPYTER_RUNTIME_DIR", ""), f"{Path.home()}/.local/share/jupyter"
     return Machine(
         uid=os.geteuid(),
         privileged=privileged,
@@ -142,7 +146,7 @@ def this_machine(privileged: bool, private: tuple[str, ...] = ()) -> Machine:
         executable=sys.executable,
         user_base=base,
         home=str(Path.home()),
-        private=tuple(path for path in (*private, runtime) if path),
+        private=tuple(path for path in (*private, runtime, f"{share}/runtime", f"{share}/notebook_secret") if path),
         virtual_env=sys.prefix if sys.prefix != sys.base_prefix else "",
     )
 
@@ -222,11 +226,16 @@ class _Plan:
         """Secrets beneath included directories; tmpfs mounts there too: that is how clusters hand out secrets."""
         found = {f"/{item.relative_to(self.machine.root)}" for item in self._globs()}
         found |= {path for path, kind in self.mounts.items() if kind == "tmpfs"}
-        found |= set(self.machine.private)
-        return sorted(path for path in found if self.covered(path) and path not in self.entries)
+        found |= {*self.machine.private, self.machine.home}
+        return sorted(path for path in found if self._shows(path) and path not in self.entries)
 
     def covered(self, path: str) -> bool:
-        """Whether *path* is seen through an entry already."""
+        """Whether *path* is seen through an entry already, and not in the user's home, which is hidden."""
+        home, above = self.machine.home, self._above(path)
+        at_home = f"{path}/".startswith(f"{home}/") and not f"{above}/".startswith(f"{home}/")
+        return self._shows(path) and not at_home
+
+    def _shows(self, path: str) -> bool:
         above = self.entries.get(self._above(path))
         return above is not None and (above.kind in ("overlay", "readonly") or above.destination == path)
 

@@ -185,7 +185,7 @@ class Layers:
         try:
             for lower in before:
                 lower.result()
-            self._adopt(target, result["implied"], below, program)
+            self._settle(target, result, below, program)
             target.rename(self.path(layer.chain_id))
         except BaseException:
             with suppress(ContainersError):  # the next sweep removes it then
@@ -195,12 +195,12 @@ class Layers:
         self._known.add(layer.chain_id)
         report.extracted(layer.diff_id)
 
-    def _adopt(self, target: Path, implied: list[str], below: Sequence[Layer], program: Program) -> None:
-        """Directories that a layer has only because of their content keep what lower layers say of them."""
-        if not implied or not below:
-            return
-        lower = [str(self.path(layer.chain_id)) for layer in reversed(below)]
-        program.call({"verb": "adopt", "target": str(target), "paths": implied, "lower": lower})
+    def _settle(self, target: Path, result: dict[str, Any], below: Sequence[Layer], program: Program) -> None:
+        implied, whiteouts = result.pop("implied") if below else [], result.pop("whiteouts")
+        if implied or whiteouts:
+            lower = [str(self.path(layer.chain_id)) for layer in reversed(below)]
+            order = {"target": str(target), "owners": self.owners, "implied": implied, "whiteouts": whiteouts}
+            program.call({"verb": "settle", "lower": lower, **order})
 
     # --- files ---
 

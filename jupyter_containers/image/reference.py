@@ -114,7 +114,7 @@ def _split_domain(text: str) -> tuple[str, str]:
 
 
 def _why(text: str, rest: str) -> InvalidReference:
-    name = rest.partition("@")[0].partition(":")[0]
+    name = rest.removeprefix("library/").partition("@")[0].partition(":")[0]
     if name != name.lower():
         return _invalid(text, "repository names are lower case", f"Did you mean {text.replace(name, name.lower())}?")
     return _invalid(text, "it does not follow the form [HOST[:PORT]/]NAME[:TAG][@DIGEST]")

@@ -8,7 +8,7 @@ Orders are JSON documents, one as the argument or one per line of standard input
 container will have, where it is root. Verbs:
 
     unpack   blob (or fd), target (made; must not exist), owners, digest, size, diff_id, limits
-    adopt    target, lower (top first), paths: give directories that a layer only implied what lower layers say of them
+    settle   target, owners, implied, whiteouts, lower (top first): see ``settle``
     remove   paths: remove trees, whoever in the namespace owns their files
 
 With orders from standard input it ends when that ends, at once: it never outlives who asked. A target that is not
@@ -22,7 +22,6 @@ import json
 import os
 import posixpath
 import queue
-import stat
 import sys
 import threading
 from collections.abc import Callable
@@ -31,6 +30,7 @@ from jupyter_containers.errors import ContainersError, InvalidArgument, LayerErr
 from jupyter_containers.image.apply import LIMITS, Unpacker, opaque_attribute
 from jupyter_containers.image.compression import Stream
 from jupyter_containers.image.rooted import DIRECTORY, Tree, remove, split
+from jupyter_containers.image.settle import settle
 from jupyter_containers.image.tarstream import TarReader
 
 Order = dict[str, object]
@@ -61,7 +61,7 @@ def _carry_out(text: str) -> int:
 
 
 def unpack(order: Order, progress: Callable[[int], None] | None = None) -> Order:
-    """Unpack one blob. The result: ``digest diff_id size bytes entries skipped implied``."""
+    """Unpack one blob. The result: ``digest diff_id size bytes entries skipped implied whiteouts``."""
     target, owners = os.fsencode(str(order["target"])), str(order["owners"])
     limits = LIMITS | _dict(order.get("limits"))
     fd = order["fd"] if "fd" in order else os.open(str(order["blob"]), os.O_RDONLY | os.O_CLOEXEC)
@@ -82,6 +82,7 @@ def unpack(order: Order, progress: Callable[[int], None] | None = None) -> Order
                 "digest": stream.digest, "diff_id": stream.diff_id, "size": stream.bytes_in,
                 "bytes": unpacker.bytes, "entries": unpacker.entries, "skipped": unpacker.skipped,
                 "implied": sorted(os.fsdecode(path) for path in tree.implied),
+                "whiteouts": [os.fsdecode(path) for path in unpacker.whiteouts],
             }  # fmt: skip
     except BaseException:
         _remove(target)
@@ -90,20 +91,14 @@ def unpack(order: Order, progress: Callable[[int], None] | None = None) -> Order
         os.close(fd)
 
 
-def adopt(order: Order) -> Order:
-    """Give the implied directories *paths* of *target* what the topmost of *lower* that has them says of them."""
-    lower, adopted = [os.fsencode(path) for path in _list(order["lower"])], 0
-    for path in _list(order["paths"]):
-        parts = split(os.fsencode(path)) or []
-        model = next((fd for fd in (_directory(root, parts) for root in lower) if fd is not None), None)
-        mine = _directory(os.fsencode(str(order["target"])), parts)
-        if model is not None and mine is not None:
-            _copy_status(model, mine)
-            adopted += 1
-        for fd in (model, mine):
-            if fd is not None:
-                os.close(fd)
-    return {"adopted": adopted}
+def settle_layer(order: Order) -> Order:
+    """Settle *target* upon the layers beneath: see ``settle``."""
+    implied, whiteouts = (
+        [split(os.fsencode(path)) or [] for path in _list(order[key])] for key in ("implied", "whiteouts")
+    )
+    lower = [os.fsencode(path) for path in _list(order["lower"])]
+    opaque = opaque_attribute(str(order["owners"]))
+    return {"changed": settle(os.fsencode(str(order["target"])), implied, whiteouts, lower, opaque)}
 
 
 def remove_trees(order: Order) -> Order:
@@ -113,25 +108,7 @@ def remove_trees(order: Order) -> Order:
     return {"removed": len(_list(order["paths"]))}
 
 
-_VERBS: dict[str, Callable[[Order], Order]] = {"unpack": unpack, "adopt": adopt, "remove": remove_trees}
-
-
-def _directory(root: bytes, parts: list[bytes]) -> int | None:
-    try:
-        with Tree(root, b"") as tree:
-            return tree.strict(parts)
-    except OSError:
-        return None
-
-
-def _copy_status(model: int, mine: int) -> None:
-    status = os.fstat(model)
-    os.fchown(mine, status.st_uid, status.st_gid)
-    os.fchmod(mine, stat.S_IMODE(status.st_mode))
-    for name in os.listxattr(model):
-        if name.startswith("user.") and not name.startswith("user.overlay."):
-            os.setxattr(mine, name, os.getxattr(model, name))
-    os.utime(mine, ns=(status.st_atime_ns, status.st_mtime_ns))
+_VERBS: dict[str, Callable[[Order], Order]] = {"unpack": unpack, "settle": settle_layer, "remove": remove_trees}
 
 
 def _remove(path: bytes) -> None:

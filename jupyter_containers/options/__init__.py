@@ -5,7 +5,7 @@ Not here: images (a reference stays a word), and whether this machine can do wha
 
 from .flag import Flag, Parsed, parse
 from .flags import flags_for
-from .keywords import from_keywords
+from .keywords import options_from_keywords
 from .model import CellOptions, Device, Mount, RunOptions, Ulimit
 from .run import docker_run_line, parse_cell, parse_run
 from .values import Context
@@ -21,7 +21,7 @@ __all__ = [
     "Ulimit",
     "docker_run_line",
     "flags_for",
-    "from_keywords",
+    "options_from_keywords",
     "parse",
     "parse_cell",
     "parse_run",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from jupyter_containers.errors import InvalidArgument, suggest
@@ -22,16 +23,19 @@ from .run import context, number, options
 _DIRECT = (Mount, Ulimit, Device)
 
 
-def from_keywords(
+_OF_THE_ENGINE = frozenset(["stdout", "stderr", "stream"])
+
+
+def options_from_keywords(
     image: str,
     command: str | Sequence[str] | None = None,
+    keywords: Mapping[str, Any] = MappingProxyType({}),
     base_dir: str | os.PathLike[str] = "",
     environ: Mapping[str, str] | None = None,
-    **keywords: Any,
 ) -> RunOptions:
-    """The options that docker-py's keywords describe; a string *command* is split as a shell would.
+    """The options that docker-py's *keywords* describe; a string *command* is split as a shell would.
 
-    >>> from_keywords("debian", "echo hi", mem_limit="64m", remove=True).memory
+    >>> options_from_keywords("debian", "echo hi", {"mem_limit": "64m", "remove": True}).memory
     67108864
     """
     where = context(base_dir, environ)
@@ -40,12 +44,9 @@ def from_keywords(
     for name, value in _renamed(keywords).items():
         if name not in flags:
             raise InvalidArgument(f"unexpected keyword argument '{name}'", mend=suggest(name, flags))
-        if value is None:
-            continue
-        for item in _items(name, value):
-            direct = isinstance(item, _DIRECT)
+        for item in _items(name, value) if value is not None else ():
             flag = flags[name]
-            parsed.put(flag, item if direct else flag.value(_word(item), where))
+            parsed.put(flag, item if isinstance(item, _DIRECT) else flag.value(_word(item), where))
     if isinstance(keywords.get("entrypoint"), (list, tuple)):
         parsed.values["entrypoint"] = tuple(str(word) for word in keywords["entrypoint"])
     return options(RunOptions, parsed.values, image=image, command=_command(command))
@@ -63,7 +64,7 @@ def _by_keyword() -> dict[str, Flag]:
 
 def _renamed(keywords: Mapping[str, Any]) -> dict[str, Any]:
     """docker-py spellings that are no flag: ``nano_cpus``, ``network_mode``, ``auto_remove``, ``network_disabled``."""
-    named = dict(keywords)
+    named = {name: value for name, value in keywords.items() if name not in _OF_THE_ENGINE}
     if (nano := named.pop("nano_cpus", None)) is not None:
         named["cpus"] = nano / 1e9
     if (mode := named.pop("network_mode", None)) is not None:

@@ -154,7 +154,7 @@ class Bundles:
             profile=profile(options),
             hostname=record.hostname,
             rung=self._runtime.rung,
-            pids_limit=self._settings.pids_limit,
+            pids_limit=self._settings.pids_limit if self._runtime.has_cgroup else 0,
             extra_mounts=mounts,
             masks=root.masks,
             volumes=self._volumes(options),

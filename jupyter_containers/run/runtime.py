@@ -98,14 +98,23 @@ class Runtime:
         return self._client.info()
 
     @cached_property
+    def _machine(self) -> dict[str, Any]:
+        return self.info()
+
+    @property
     def rung(self) -> str:
         """The rung of isolation in use on this machine."""
-        return str(self.info()["rung"])
+        return str(self._machine["rung"])
 
-    @cached_property
-    def has_outside_network(self) -> bool:
-        """Whether the default network leads outside."""
-        return bool(self.info()["network"]["outside"])
+    @property
+    def has_cgroup(self) -> bool:
+        """Whether containers get a cgroup, so that limits that nobody asked for can be set."""
+        return bool(self._machine["cgroup"]["kind"] != "none")
+
+    @property
+    def outside(self) -> dict[str, Any]:
+        """The default network: ``outside`` (does it lead there), ``why`` not and the ``mend``."""
+        return dict(self._machine["network"])
 
     @mapped
     def start(

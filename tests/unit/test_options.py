@@ -15,7 +15,7 @@ from jupyter_containers.options import (
     RunOptions,
     Ulimit,
     docker_run_line,
-    from_keywords,
+    options_from_keywords,
     parse_cell,
     parse_run,
 )
@@ -216,24 +216,22 @@ def test_run_does_not_know_what_only_a_notebook_has() -> None:
 
 
 def test_keywords_are_the_flags_under_docker_pys_names() -> None:
-    found = from_keywords(
-        "debian",
-        "echo 'a b'",
-        BASE,
-        {},
-        environment={"A": 1, "B": "x"},
-        volumes={"/a": {"bind": "/b", "mode": "ro"}},
-        tmpfs={"/t": "size=1m"},
-        mem_limit="512m",
-        nano_cpus=500_000_000,
-        remove=True,
-        network_mode="none",
-        working_dir="/w",
-        cap_add=["NET_ADMIN"],
-        ulimits=[{"Name": "nofile", "Soft": 3}],
-        restart_policy=None,
-        entrypoint=["sh", "-c"],
-    )
+    keywords = {
+        "environment": {"A": 1, "B": "x"},
+        "volumes": {"/a": {"bind": "/b", "mode": "ro"}},
+        "tmpfs": {"/t": "size=1m"},
+        "mem_limit": "512m",
+        "nano_cpus": 500_000_000,
+        "remove": True,
+        "network_mode": "none",
+        "working_dir": "/w",
+        "cap_add": ["NET_ADMIN"],
+        "ulimits": [{"Name": "nofile", "Soft": 3}],
+        "restart_policy": None,
+        "entrypoint": ["sh", "-c"],
+        "stderr": True,
+    }
+    found = options_from_keywords("debian", "echo 'a b'", keywords, BASE, {})
     line = (
         "-e A=1 -e B=x -v /a:/b:ro --tmpfs /t:size=1m -m 512m --cpus .5 --rm --network none -w /w "
         "--cap-add NET_ADMIN --ulimit nofile=3 debian echo 'a b'"
@@ -243,7 +241,7 @@ def test_keywords_are_the_flags_under_docker_pys_names() -> None:
 
 def test_an_unknown_keyword_is_named_with_the_nearest() -> None:
     with pytest.raises(InvalidArgument, match="Did you mean mem_limit"):
-        from_keywords("debian", mem_limt="1g")
+        options_from_keywords("debian", None, {"mem_limt": "1g"})
 
 
 def test_options_survive_json() -> None:

@@ -1,0 +1,93 @@
+"""The IPython edge: ``%%container`` and ``%container``. A magic parses and calls; it decides nothing.
+
+:class:`ContainerMagics` reads its defaults from traitlets, so that ``ipython_config.py`` can set them::
+
+    c.ContainerMagics.default_image = "debian:bookworm"
+    c.ContainerMagics.minimum_isolation = "rootless"
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
+from traitlets import Int, Unicode
+
+from jupyter_containers.config import Settings, default_home
+from jupyter_containers.errors import ContainersError
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from jupyter_containers.engine import Engine
+
+
+@magics_class
+class ContainerMagics(Magics):  # type: ignore[misc]  # IPython has no types
+    """``%%container``, ``%container``."""
+
+    home = Unicode("", help="The store; default: $JUPYTER_CONTAINERS_HOME or ~/.local/share/jupyter-containers.").tag(
+        config=True
+    )
+    default_image = Unicode("host", help="The image of a cell that names none.").tag(config=True)
+    minimum_isolation = Unicode("", help="Refuse a weaker rung: root, rootless or rootless-single.").tag(config=True)
+    pids_limit = Int(2048, help="Processes per container where --pids-limit is not given.").tag(config=True)
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The engine of this kernel, made at the first need."""
+        from jupyter_containers.engine import Engine
+
+        home = Path(self.home).expanduser() if self.home else default_home()
+        settings = Settings(
+            home=home,
+            default_image=self.default_image,
+            minimum_isolation=self.minimum_isolation,
+            pids_limit=self.pids_limit,
+        )
+        return Engine(settings)
+
+    @no_var_expand  # type: ignore[untyped-decorator]
+    @line_cell_magic  # type: ignore[untyped-decorator]
+    def container(self, line: str, cell: str | None = None) -> Any:
+        """Run the cell in a container (``%%container [OPTIONS] [IMAGE] [INTERPRETER…]``), or a verb (``%container ps``).
+
+        ``%container --help`` lists the verbs, ``%%container --help`` the options of a cell.
+        """
+        from jupyter_containers.magics import cell as cells
+        from jupyter_containers.magics import verbs
+
+        try:
+            if cell is None:
+                return verbs.run(self, line)
+            return cells.run(self, line, cell)
+        except ContainersError as error:
+            raise show(error) from None
+
+
+def show(error: ContainersError) -> ContainersError:
+    """The error with a card instead of a traceback."""
+    from jupyter_containers.magics.card import with_card
+
+    return with_card(error)
+
+
+def load(shell: InteractiveShell) -> None:
+    """``%load_ext jupyter_containers``: register, and wake the launcher so that the first cell need not wait."""
+    magics = ContainerMagics(shell)
+    shell.register_magics(magics)
+    Thread(target=_wake, args=(magics,), name="jupyter-containers-wake", daemon=True).start()
+
+
+def _wake(magics: ContainerMagics) -> None:
+    try:
+        magics.engine.containers  # noqa: B018 - imports, folders
+        magics.engine.runtime.rung  # noqa: B018 - starts the launcher
+    except ContainersError:
+        return  # the first cell will say it
+
+
+__all__ = ["ContainerMagics", "load", "show"]
