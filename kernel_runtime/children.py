@@ -24,7 +24,7 @@ from kernel_runtime.protocol import Channel
 from kernel_runtime.spec import Process
 
 if TYPE_CHECKING:
-    from kernel_runtime.monitor import Monitor
+    from kernel_runtime.monitor import Machine, Monitor, Request
 
 _SETUP_TIMEOUT = 30.0  # seconds; a hanging network file system must not hang the monitor for ever
 _JOINED = sc.CLONE_NEWNS | sc.CLONE_NEWNET | sc.CLONE_NEWIPC | sc.CLONE_NEWUTS | sc.CLONE_NEWCGROUP
@@ -44,6 +44,10 @@ class Child:
         """Send the process what it waits for."""
         data = json.dumps(order).encode() + b"\n"
         self._status.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else [])
+
+    def limits_are_set(self, rlimits: Any) -> None:
+        """Let the process go on to its program."""
+        self._status.send(json.dumps(rlimits).encode())
 
     def wait_for_exec(self) -> list[Any]:
         """Wait until the program runs; the timings of the steps.
@@ -150,47 +154,54 @@ class Child:
         }
 
 
-def prepare(procs_files: tuple[str, ...]) -> Child:
+def prepare(machine: Machine, procs_files: tuple[str, ...]) -> Child:
     """Fork what will be a container's first process, before it is known which: cgroup joined, namespaces made.
 
     From here on every fork of this process lands in the same pid namespace.
     """
     sc.unshare(sc.CLONE_NEWPID)
-    return _fork((-1, -1, -1), lambda status: _wait_to_become_container(procs_files, status))
+    return _fork((-1, -1, -1), lambda status: _wait_to_become_container(machine, procs_files, status))
 
 
-def go(child: Child, monitor: Monitor) -> None:
+def go(child: Child, request: Request, stdio: tuple[int, int, int], netns_fd: int) -> None:
     """Tell a prepared process which container it is; its descriptors travel along."""
-    request, fds = monitor.request, [fd for fd in monitor.streams.child_fds() if fd >= 0]
-    order = {"request": request.to_dict(), "rung": monitor.machine.rung, "rlimits": monitor.group.rlimits,
-             "streams": [fd >= 0 for fd in monitor.streams.child_fds()], "network": monitor.netns_fd >= 0}  # fmt: skip
-    fds += [monitor.netns_fd] if monitor.netns_fd >= 0 else []
+    order = {"request": request.to_dict(), "streams": [fd >= 0 for fd in stdio], "network": netns_fd >= 0}
     child.started = time.monotonic()
-    child.order(order, fds)
+    child.order(order, [fd for fd in (*stdio, netns_fd) if fd >= 0])
 
 
-def _wait_to_become_container(procs_files: tuple[str, ...], status: socket.socket) -> None:
+def _wait_to_become_container(machine: Machine, procs_files: tuple[str, ...], status: socket.socket) -> None:
     sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
-    sandbox.prepare(procs_files)
+    stage = sandbox.prepare(machine.stage, machine.in_user_namespace, procs_files)
     with Channel(status.dup()) as channel:
         order = channel.receive()
-        fds = channel.take_fds()
+        fds = iter(channel.take_fds())
     if order is None:
         os._exit(0)  # the launcher has left
     request = order["request"]
-    given = iter(fds)
-    _take_streams(tuple(next(given) if there else -1 for there in order["streams"]))
-    netns = next(given) if order["network"] else -1
+    _take_streams(tuple(next(fds) if there else -1 for there in order["streams"]))
+    netns = next(fds) if order["network"] else -1
     config = spec.load(os.path.join(request["bundle"], "config.json"))
     if not config.process.terminal:
         os.setsid()
-    context = sandbox.Context(config, request["bundle"], order["rung"] != "root", netns, status.fileno())
+    context = sandbox.Context(
+        config, request["bundle"], machine.in_user_namespace, procs_files, netns, status.fileno(), stage
+    )
     sandbox.furnish(context)
     if request["explain"]:
         status.send(json.dumps(context.timings).encode())
+    rlimits = _wait_for_limits(status)
     if config.wants_init and reaper.fork_payload(status.fileno()):
         return
-    init.execute(config.process, _final(config, order["rung"], order["rlimits"], status))
+    init.execute(config.process, _final(config, machine.rung, rlimits, status))
+
+
+def _wait_for_limits(status: socket.socket) -> Any:
+    """The monitor sets the cgroup's limits meanwhile; what it can't set there comes back as resource limits."""
+    data = status.recv(1 << 16)
+    if not data:
+        os._exit(0)
+    return json.loads(data)
 
 
 def _final(config: spec.Spec, rung: str, rlimits: Any, status: socket.socket) -> init.Final:

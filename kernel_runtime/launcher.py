@@ -24,6 +24,7 @@ from kernel_runtime.protocol import Channel, Message, listen, peer_uid
 IDLE_SECONDS = 600.0
 _TICK = 5.0
 _SPARES = 1
+_QUIET = 0.008  # seconds without a request before a monitor is prepared: not while one starts
 
 
 @dataclass
@@ -56,7 +57,9 @@ class Launcher:
         self.hierarchy = cgroups.find(name)
         sweep.sweep(self.store, self.runtime, self.hierarchy)
         self.egress = egress.Egress(self.rung, self.site, self.runtime)
-        self.machine = monitor.Machine(self.rung, self.runtime, self.hierarchy)
+        stage = os.path.join(self.runtime, "stage")
+        os.makedirs(stage, mode=0o700, exist_ok=True)
+        self.machine = monitor.Machine(self.rung, self.runtime, self.hierarchy, stage)
         programs.compile_default(self.rung is Rung.ROOTLESS_SINGLE)
         self.listener = listen(os.path.join(self.runtime, "launcher.sock"))
         self.last_used = time.monotonic()
@@ -73,7 +76,7 @@ class Launcher:
         gc.collect()
         gc.freeze()
         while not self.quitting:
-            events = self.selector.select(_TICK if len(self.spares) >= _SPARES else 0)
+            events = self.selector.select(_TICK if len(self.spares) >= _SPARES else _QUIET)
             for key, _ in events:
                 key.data()
             if not events and not self.quitting:

@@ -45,6 +45,7 @@ class Request:
     stop_signal: int = signal.SIGTERM
     explain: bool = False
     network: str = "none"
+    terminal: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """As a message."""
@@ -67,6 +68,12 @@ class Machine:
     rung: str
     runtime: str
     hierarchy: cgroups.Hierarchy
+    stage: str
+
+    @property
+    def in_user_namespace(self) -> bool:
+        """Whether the launcher lives in a user namespace."""
+        return self.rung != "root"
 
 
 def wait_and_run(machine: Machine, launcher: Channel) -> int:
@@ -88,15 +95,14 @@ def wait_and_run(machine: Machine, launcher: Channel) -> int:
     return Monitor(machine, request, caller, netns).run(group, child, fds)
 
 
-def _prepare(machine: Machine) -> tuple[cgroups.Cgroup | None, Child | None]:
+def _prepare(machine: Machine) -> tuple[cgroups.Cgroup | None, Child]:
     """A cgroup and a process in it; where there are no cgroups, only the process."""
     group = machine.hierarchy.create(group_id(), {}) if machine.hierarchy.kind != "none" else None
-    return group, children.prepare(group.procs_files if group else ())
+    return group, children.prepare(machine, group.procs_files if group else ())
 
 
-def _give_back(group: cgroups.Cgroup | None, child: Child | None) -> None:
-    if child:
-        child.kill()
+def _give_back(group: cgroups.Cgroup | None, child: Child) -> None:
+    child.kill()
     if group:
         group.destroy()
 
@@ -151,12 +157,13 @@ class Monitor:
         return 0
 
     def _start(self, group: cgroups.Cgroup | None, stdio: list[int]) -> None:
+        self.streams = Streams(self.selector, self.request, stdio)
+        children.go(self.child, self.request, self.streams.child_fds(), self.netns_fd)
         self.spec = load(os.path.join(self.request.bundle, "config.json"))
-        self.streams = Streams(self.selector, self.request, self.spec.process.terminal, stdio)
         self.group = group or self.machine.hierarchy.create(self.request.id, self.spec.resources)
         if group:
             group.update(self.spec.resources)
-        children.go(self.child, self)
+        self.child.limits_are_set(self.group.rlimits)
         timings = self.child.wait_for_exec()
         self.streams.started(self.child.console)
         if self.netns_fd >= 0:
@@ -330,11 +337,13 @@ class Monitor:
             joined.child.kill()
             joined.finish()
         self.group.destroy()
-        if self.request.remove:
-            trees.remove(self.request.bundle)
-        else:
+        if not self.request.remove:
             self._record("stopped", **outcome)
+            self._tell({"event": "exit", **outcome})
+            return
+        gone = trees.put_aside(self.request.bundle)
         self._tell({"event": "exit", **outcome})
+        trees.remove(gone)
 
     def _record(self, status: str, **fields: Any) -> None:
         if not self.state:

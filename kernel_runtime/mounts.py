@@ -186,8 +186,6 @@ def mount_one(root: Root, mount: Mount) -> None:
     follow = mount.destination not in _NEVER_A_LINK
     if options.is_bind:
         _bind(root, mount, options, follow)
-    elif mount.type == "cgroup":
-        mount_cgroup(root, mount, options)
     else:
         try:
             target = root.resolve(mount.destination, "directory", follow)
@@ -252,32 +250,35 @@ def bind(source: str, target: str, attributes: int, recursive: int = 0) -> None:
         os.close(tree)
 
 
-def mount_cgroup(root: Root, mount: Mount, options: Options) -> None:
+def mount_cgroup(root: Root, mount: Mount, procs_files: tuple[str, ...]) -> None:
     """/sys/fs/cgroup as Docker shows it: the container's own cgroup as the root of each hierarchy, read-only.
 
-    On v1 only hierarchies in which the container has a group of its own are shown: in the others the container would
-    look at the host's. The process must be in its cgroup and in its own cgroup namespace by now.
+    Bound from the host's mount, seen from the container's cgroup namespace: mounting a v1 hierarchy takes the kernel's
+    cgroup lock and milliseconds. On v1 only hierarchies in which the container has a group of its own are shown: in
+    the others it would look at the host's.
     """
-    groups = own_cgroups()
-    flags = options.flags | sc.MS_NODEV | sc.MS_NOSUID | sc.MS_NOEXEC
+    groups = [os.path.dirname(path) for path in procs_files]
+    attributes = Options(mount.options).attributes | sc.MOUNT_ATTR_NOSUID | sc.MOUNT_ATTR_NODEV | sc.MOUNT_ATTR_NOEXEC
+    flags = sc.MS_NOSUID | sc.MS_NODEV | sc.MS_NOEXEC
     with root.resolve(mount.destination, "directory") as path:
-        if "" in groups and len(groups) == 1:
-            sc.mount("cgroup2", path, "cgroup2", flags)
+        if len(groups) == 1:
+            bind(groups[0], path, attributes)
             return
-        sc.mount("tmpfs", path, "tmpfs", flags & ~sc.MS_RDONLY, "mode=755,size=64k")
-    for controllers in sorted(set(groups) - {""}):
-        with root.resolve(f"{mount.destination}/{controllers}", "directory") as path:
-            sc.mount("cgroup", path, "cgroup", flags, controllers)
+        sc.mount("tmpfs", path, "tmpfs", flags, "mode=755,size=64k")
     with root.resolve(mount.destination) as path:
-        sc.mount(None, path, None, flags | sc.MS_REMOUNT | sc.MS_BIND)
+        for group in groups:
+            target = os.path.join(path, _hierarchy_name(group))
+            os.mkdir(target)
+            bind(group, target, attributes)
+        sc.mount(None, path, None, flags | sc.MS_RDONLY | sc.MS_REMOUNT | sc.MS_BIND)
 
 
-def own_cgroups() -> dict[str, str]:
-    """Controllers -> path of this process's cgroup, of those hierarchies whose controllers limit or count something."""
-    with open("/proc/self/cgroup", encoding="utf-8") as file:
-        lines = [line.rstrip("\n").split(":", 2) for line in file]
-    v1 = {controllers: path for _, controllers, path in lines if controllers and "name=" not in controllers}
-    return v1 or {controllers: path for _, controllers, path in lines if not controllers}
+def _hierarchy_name(group: str) -> str:
+    """``memory`` of /sys/fs/cgroup/memory/…: the last part of the path at which the hierarchy is mounted."""
+    path = group
+    while not os.path.ismount(path):
+        path = os.path.dirname(path)
+    return os.path.basename(path)
 
 
 def mask(root: Root, paths: tuple[str, ...]) -> None:

@@ -28,8 +28,9 @@ def run(store: str, options: dict[str, str], words: list[str]) -> int:
     container_id = _words(words, 1, "run [--bundle DIR] ID")[0]
     bundle = os.path.abspath(options.get("bundle") or os.getcwd())
     client = Client(store, rung=options.get("rung", ""))
-    network = load(os.path.join(bundle, "config.json")).network
-    connection, _ = client.start(bundle, (0, 1, 2), id=container_id, owned=True, network=network)
+    config = load(os.path.join(bundle, "config.json"))
+    needs = {"network": config.network, "terminal": config.process.terminal}
+    connection, _ = client.start(bundle, (0, 1, 2), id=container_id, owned=True, **needs)
     with connection:
         while True:
             try:

@@ -18,6 +18,7 @@ from kernel_runtime import syscalls as sc
 from kernel_runtime.errors import RuntimeFault, SetupError
 from kernel_runtime.mounts import Root
 from kernel_runtime.spec import Mount, Process, Spec
+from kernel_runtime.stage import MASKED, READONLY, TREES, Stage
 
 
 @dataclass
@@ -27,8 +28,10 @@ class Context:
     spec: Spec
     bundle: str
     in_user_namespace: bool
+    procs_files: tuple[str, ...] = ()
     netns_fd: int = -1
     console_socket: int = -1
+    stage: Stage | None = None
     timings: list[tuple[str, float]] = field(default_factory=list)
     _root: Root | None = None
 
@@ -79,51 +82,77 @@ class Step:
 _NOTHING = Spec(Process(("",)), "")
 
 
-def recipe(spec: Spec) -> list[Step]:
-    """The steps that *spec* asks for, in the order in which they are done."""
+def recipe(spec: Spec, stage: Stage | None = None) -> list[Step]:
+    """The steps that *spec* asks for, in the order in which they are done; *stage* holds trees that are ready."""
+    ready = stage if stage and stage.fits(spec) else None
     root_mount = next((mount for mount in spec.mounts if mount.destination == "/"), None)
     others = [mount for mount in spec.mounts if mount.destination != "/"]
     steps = [
         Step("enter network", spec.network, "setns or unshare(CLONE_NEWNET)", "its own interfaces", _enter_network),
         Step("mount", "/", "mount(2)", "the image below, copy-on-write above", lambda c: _mount_root(c, root_mount)),
     ]
-    steps += [_mount_step(mount) for mount in others]
-    if any(mount.destination == "/dev" for mount in others):
+    steps += _mount_steps(others, ready)
+    if ready is None and any(mount.destination == "/dev" for mount in others):
         steps.append(Step("bind", "/dev nodes", "move_mount(2)", "null, zero, random, tty …", _furnish_dev))
     if spec.process.terminal:
         steps.append(Step("open", "/dev/console", "TIOCGPTPEER", "a pseudo terminal", _open_console))
+    masked = [path for path in spec.masked_paths if not ready or path not in MASKED]
+    readonly = [path for path in spec.readonly_paths if not ready or path not in READONLY]
     steps += [
         Step("set", "sysctl", "write(/proc/sys)", "namespaced kernel settings", lambda c: sysctls.apply(c.root, spec)),
-        Step("protect", "read-only paths", "mount_setattr(2)", "the kernel's settings", _make_readonly),
-        Step("mask", "paths", "move_mount(2)", "what tells about the host", _mask),
+        Step("protect", "paths", "mount_setattr(2)", "kernel settings", lambda c: _make_readonly(c, tuple(readonly))),
+        Step("mask", "paths", "move_mount(2)", "what tells of the host", lambda c: mounts.mask(c.root, tuple(masked))),
         Step("pivot", "root", "pivot_root(2)", "leave the host's file system", _pivot),
         Step("name", spec.hostname or "host", "sethostname(2)", "its own host name", _set_names),
     ]
     return steps
 
 
+def _mount_steps(wanted: list[Mount], ready: Stage | None) -> list[Step]:
+    """One step per mount; those that are ready are moved as whole trees, with what is mounted in them."""
+    steps: list[Step] = []
+    for mount in wanted:
+        if ready is None or not ready.covers(mount):
+            steps.append(_mount_step(mount))
+        elif mount.destination in TREES:
+            steps.append(_move_step(ready, mount.destination))
+    return steps
+
+
+def _move_step(ready: Stage, destination: str) -> Step:
+    return Step(
+        "move", destination, "mount(MS_MOVE)", "made ready beforehand", lambda c: ready.move_to(c.root, destination)
+    )
+
+
 def furnish(context: Context) -> None:
     """Run the recipe in this process, which becomes the container's first process."""
-    for step in recipe(context.spec):
+    for step in recipe(context.spec, context.stage):
         step.apply(context)
 
 
 def _mount_step(mount: Mount) -> Step:
+    if mount.type == "cgroup":
+        return Step("bind", mount.destination, "move_mount(2)", "its own cgroup", lambda c: _bind_cgroup(c, mount))
     why = {"proc": "its own processes", "tmpfs": "memory", "bind": f"from {mount.source}", "overlay": "copy-on-write"}
     text = why.get(mount.type, mount.type)
     return Step("mount", mount.destination, "mount(2)", text, lambda c: mounts.mount_one(c.root, mount))
 
 
-def prepare(procs_files: tuple[str, ...]) -> None:
+def prepare(stage: str, in_user_namespace: bool, procs_files: tuple[str, ...]) -> Stage:
     """What every container begins with, done before the container is known: its cgroup and namespaces.
 
     The network is not among them: a container may keep the host's, and from a new one there is no way back.
+
+    Args:
+        stage: a folder to mount on, seen by this process alone.
 
     Raises:
         SetupError: naming the step.
     """
     _prepared(Step("join cgroup", "", "write(cgroup.procs)", "limits and accounts", lambda _: _join(procs_files)))
     _prepared(Step("unshare", "mount ipc uts cgroup", "unshare(2)", "its own mounts, queues and names", _unshare))
+    return Stage(stage, in_user_namespace, procs_files)
 
 
 def _prepared(step: Step) -> None:
@@ -160,6 +189,11 @@ def _mount_root(context: Context, mount: Mount | None) -> None:
     mounts.mount_root(context.root_path, mount, context.in_user_namespace)
 
 
+def _bind_cgroup(context: Context, mount: Mount) -> None:
+    if context.procs_files:
+        mounts.mount_cgroup(context.root, mount, context.procs_files)
+
+
 def _furnish_dev(context: Context) -> None:
     devices.furnish(context.root, context.spec.devices)
 
@@ -168,14 +202,10 @@ def _open_console(context: Context) -> None:
     console.open_console(context.root, context.spec.process, context.console_socket)
 
 
-def _make_readonly(context: Context) -> None:
-    mounts.make_readonly(context.root, context.spec.readonly_paths)
+def _make_readonly(context: Context, paths: tuple[str, ...]) -> None:
+    mounts.make_readonly(context.root, paths)
     if context.spec.root_readonly:
         mounts.make_root_readonly(context.root)
-
-
-def _mask(context: Context) -> None:
-    mounts.mask(context.root, context.spec.masked_paths)
 
 
 def _pivot(context: Context) -> None:

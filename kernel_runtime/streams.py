@@ -129,12 +129,12 @@ class Terminal:
 class Streams:
     """The standard streams of a container's first process."""
 
-    def __init__(self, selector: selectors.BaseSelector, request: Request, terminal: bool, stdio: list[int]) -> None:
-        self._selector, self._stdio, self._is_terminal = selector, stdio, terminal
+    def __init__(self, selector: selectors.BaseSelector, request: Request, stdio: list[int]) -> None:
+        self._selector, self._stdio, self._is_terminal = selector, stdio, request.terminal
         path = os.path.join(request.bundle, "log")
         self._log = JsonLog(path, request.log_max_size, request.log_max_file) if request.log else None
         self._pipes: list[tuple[int, int]] = []
-        if self._log and not terminal:
+        if self._log and not request.terminal:
             self._pipes = [os.pipe(), os.pipe()]
         self._pumps: list[Pump] = []
         self._terminal: Terminal | None = None

@@ -24,6 +24,9 @@ def sweep(store: str, runtime: str, hierarchy: Hierarchy) -> list[str]:
     folder = os.path.join(store, "containers")
     recovered, alive = [], set()
     for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
+        if name.startswith(trees.GONE):
+            trees.remove(os.path.join(folder, name))
+            continue
         found = state.read(os.path.join(folder, name))
         if found is None or found.get("status") == "stopped":
             continue

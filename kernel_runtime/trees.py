@@ -7,7 +7,19 @@ from __future__ import annotations
 
 import os
 
+GONE = ".gone-"
 _DEEPEST = 64
+
+
+def put_aside(path: str) -> str:
+    """Rename *path* to a name that marks it as removed (``.gone-…`` beside it); nobody finds it any more."""
+    folder, name = os.path.split(path.rstrip("/"))
+    gone = os.path.join(folder, f"{GONE}{name}")
+    try:
+        os.rename(path, gone)
+    except FileNotFoundError:
+        return path
+    return gone
 
 
 def remove(path: str) -> None:

@@ -399,6 +399,7 @@ def _request(options: RunOptions, owner: Containers) -> dict[str, Any]:
         "stop_signal": signal_number(options.stop_signal or "SIGTERM"),
         "explain": getattr(options, "explain", False),
         "network": options.network,
+        "terminal": options.tty,
     }
 
 
