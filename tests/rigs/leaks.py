@@ -55,17 +55,17 @@ def left_behind(before: Snapshot, folders: Iterable[Path] = (), seconds: float =
 
 def _process(pid: int) -> Iterator[str]:
     """The process itself, the network namespace that it keeps, its descriptors by kind."""
+    proc = Path(f"/proc/{pid}")
     try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            words = file.read().replace(b"\0", b" ").decode(errors="replace").strip()
-        yield f"network namespace {os.readlink(f'/proc/{pid}/ns/net')} of {pid}"
-        numbers = os.listdir(f"/proc/{pid}/fd")
+        words = (proc / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+        yield f"network namespace {(proc / 'ns/net').readlink()} of {pid}"
+        descriptors = list((proc / "fd").iterdir())
     except OSError:
         return  # it has just ended, or is another user's
     yield f"process {pid} {words[:150]}"
-    for number in numbers:
+    for descriptor in descriptors:
         with contextlib.suppress(OSError):  # the one that read this folder is closed again
-            yield f"descriptor of {pid}: {_kind(os.readlink(f'/proc/{pid}/fd/{number}'))}"
+            yield f"descriptor of {pid}: {_kind(str(descriptor.readlink()))}"
 
 
 def _kind(target: str) -> str:
@@ -77,11 +77,10 @@ def _mounts(pids: Iterable[int]) -> Iterator[str]:
     seen = set()
     for pid in pids:
         try:
-            namespace = os.readlink(f"/proc/{pid}/ns/mnt")
+            namespace = str(Path(f"/proc/{pid}/ns/mnt").readlink())
             if namespace in seen:
                 continue
-            with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="replace") as file:
-                lines = file.read().splitlines()
+            lines = Path(f"/proc/{pid}/mountinfo").read_text(errors="replace").splitlines()
         except OSError:
             continue
         seen.add(namespace)

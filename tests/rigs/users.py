@@ -146,8 +146,9 @@ class User:
 
 def _answer() -> None:
     """The called process's part of :meth:`User.call`."""
-    import __main__
     import importlib.util
+
+    import __main__
 
     path, name, arguments = json.load(sys.stdin)
     spec = importlib.util.spec_from_file_location("called_as_user", path)

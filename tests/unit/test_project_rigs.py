@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.rigs import leaks
+from tests.rigs import engines, leaks
 from tests.rigs.users import CallFailed, User, own_kind
 
 ORDINARY = "subids" if own_kind() == "root" else own_kind()
@@ -70,3 +70,17 @@ def test_a_descriptor_left_open_is_seen() -> None:
     with Path("/dev/null").open():
         assert any("/dev/null" in line for line in leaks.left_behind(before, seconds=0.1))
     assert not leaks.left_behind(before)
+
+
+def _run_busybox() -> tuple[int, str]:
+    from jupyter_containers import from_env
+
+    result = from_env().containers.run(engines.BUSYBOX, ["sh", "-c", "id -u; hostname > /x"], remove=True)
+    return getattr(result, "exit_code", 0), str(getattr(result, "stdout", result))
+
+
+def test_a_container_leaves_nothing_behind(as_user: User, leak_watch: None) -> None:
+    engines.add_busybox(as_user)
+    code, text = as_user.call(_run_busybox)
+    assert code == 0
+    assert "0" in text
