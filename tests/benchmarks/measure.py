@@ -19,7 +19,7 @@ class Row:
         every: run it in each ``every``-th round only (slow peers).
         budget: the most that ours may be of a peer, ``{peer's name: ratio}``.
         why_not: why it can't run here; the row is then only named.
-        runs_inside: how many starts one ``run`` does; the time shown is for all of them.
+        seconds: what was measured.
     """
 
     name: str
@@ -31,10 +31,10 @@ class Row:
     seconds: list[float] = field(default_factory=list)
 
     def once(self) -> None:
-        """Run and note the time."""
+        """Run and note the time: what *run* returns, where it measured itself (a float), else how long it took."""
         start = time.perf_counter()
-        self.run()
-        self.seconds.append(time.perf_counter() - start)
+        own = self.run()
+        self.seconds.append(own if isinstance(own, float) else time.perf_counter() - start)
 
     @property
     def median(self) -> float:
