@@ -1,0 +1,87 @@
+"""``python -m tests.benchmarks [--rounds N] [--users KIND…]``: every kind of user in turn, ours and peers interleaved."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from tests.benchmarks import ours, peers
+from tests.benchmarks.measure import Row, measure, table, verdicts
+from tests.rigs import dockerd, reaper, roots, users
+
+_GROUPS = (("start", peers.FLOOR, 1.0), ("many", f"{peers.MANY} × {peers.FLOOR}", 0.05), ("program", "", 0.3))
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the benchmarks; 0 when every budget that could be compared holds, else 1."""
+    parser = argparse.ArgumentParser(prog="dev bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=60, help="runs of each quick row (default 60)")
+    parser.add_argument("--users", nargs="*", choices=users.KINDS, default=list(users.fitting_kinds()))
+    parser.add_argument("--json", type=Path, help="write medians there too")
+    parser.add_argument("--as", dest="kind", help=argparse.SUPPRESS)
+    parser.add_argument("--docker", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args(words)
+    if options.kind:
+        return _one_user(options.kind, options.folder, options.docker, options.rounds, options.json)
+    reaper.become_init()
+    print(f"{platform.system()} {platform.release()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nbb-", dir="/var/tmp")))
+        folder.chmod(0o755)
+        docker = _docker(stack)
+        roots.busybox_root()
+        return max([_start_as(kind, folder, docker, options) for kind in options.users], default=0)
+
+
+def _docker(stack: ExitStack) -> str:
+    """The socket of a dockerd with the busybox image; or why there is none."""
+    try:
+        socket = stack.enter_context(dockerd.running())
+    except dockerd.DockerMissing as error:
+        return str(error)
+    dockerd.docker(socket, "import", str(roots.busybox_tar()), "busybox:test")
+    return str(socket)
+
+
+def _start_as(kind: str, folder: Path, docker: str, options: argparse.Namespace) -> int:
+    user = users.make(kind, folder / kind)
+    command = [sys.executable, "-m", "tests.benchmarks", "--as", kind, "--rounds", str(options.rounds)]
+    command += ["--folder", str(user.base), "--docker", docker if user.uid == 0 else "dockerd is root's"]
+    command += ["--json", str(options.json.absolute())] if options.json and user.uid == os.getuid() else []
+    where = {"XDG_CACHE_HOME": str(roots.busybox_root().parents[1])}
+    with user.popen(command, cwd=users.CHECKOUT, env={**user.environment, **where}) as process:
+        return process.wait()
+
+
+def _one_user(kind: str, folder: Path, docker: str, rounds: int, json_file: Path | None) -> int:
+    root, socket = roots.busybox_root(), Path(docker) if docker.startswith("/") else docker
+    rows = [*peers.starts(root, folder, socket), *peers.many(root, socket), *ours.rows(folder / "store")]
+    print(f"\n== {kind} (uid {os.getuid()})", flush=True)
+    for group, floor, share in _GROUPS:
+        chosen = [row for row in rows if row.group == group]
+        measure(chosen, max(2, round(rounds * share)), warm_ups=2 if group == "start" else 0)
+        print(table(chosen, floor), end="\n\n", flush=True)
+    if any(row.seconds for row in rows if row.name == ours.ENGINE):
+        ours.end(folder / "store")
+    found = verdicts([*rows, *ours.limits()])
+    for holds, text in found:
+        print(f"{'holds ' if holds else 'BROKEN'} {text}")
+    _write(json_file, rows)
+    return 0 if all(holds for holds, _ in found) else 1
+
+
+def _write(path: Path | None, rows: Sequence[Row]) -> None:
+    if path:
+        path.write_text(json.dumps({row.name: row.median for row in rows if row.seconds}, indent=1))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

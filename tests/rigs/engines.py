@@ -1,0 +1,71 @@
+"""Our engine as a user of the tests has it: images put into the store once, the launcher started, all ended after."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from tests.rigs import roots
+from tests.rigs.users import User
+
+BUSYBOX = "busybox:test"
+_LOADED: set[tuple[Path, str]] = set()
+
+
+def load(user: User, archive: Path) -> None:
+    """Put the images of an archive into the user's store, once in a run."""
+    if (user.store, archive.name) not in _LOADED:
+        user.call(_load, archive)
+        _LOADED.add((user.store, archive.name))
+
+
+def add_busybox(user: User) -> str:
+    """Put ``busybox:test`` into the user's store, once in a run; its reference."""
+    if (user.store, BUSYBOX) not in _LOADED:
+        user.call(_import, roots.busybox_tar())
+        _LOADED.add((user.store, BUSYBOX))
+    return BUSYBOX
+
+
+def warm(user: User) -> None:
+    """Have the launcher and its helpers run, so that they are not taken for a leak."""
+    add_busybox(user)
+    user.call(_run_true)
+
+
+def tear_down(user: User) -> None:
+    """End the launchers of all the user's stores, and remove what only they may remove."""
+    for store in (path for path in user.base.iterdir() if (path / "images").exists()):
+        user.with_store(store.name).call(_end, store)
+    shutil.rmtree(user.base, ignore_errors=True)
+
+
+def _load(archive: str) -> None:
+    from jupyter_containers import from_env
+
+    from_env().images.load(archive)
+
+
+def _import(tar: str) -> None:
+    from jupyter_containers import from_env
+
+    repository, tag = BUSYBOX.split(":")
+    from_env().images.import_image(tar, repository=repository, tag=tag)
+
+
+def _run_true() -> None:
+    from jupyter_containers import from_env
+
+    from_env().containers.run(BUSYBOX, ["true"], remove=True)
+
+
+def _end(store: str) -> None:
+    from jupyter_containers import from_env
+
+    engine = from_env()
+    for container in engine.containers.list(all=True):
+        container.remove(force=True)
+    for name in ("layers", "containers"):
+        if Path(store, name).exists():
+            engine.runtime.delete(Path(store, name))
+    engine.runtime.quit()
