@@ -1,6 +1,6 @@
 """``%%container``: from the line and the body to a running container, its output in the cell, its value.
 
-The data's way: substitution in the line -> :class:`CellOptions` -> interpreter and script -> engine -> stream -> result.
+The data's way: substitution in the line -> :class:`CellOptions` -> interpreter, script -> engine -> stream -> result.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def run(magics: ContainerMagics, line: str, body: str) -> ContainerResult | None
         ContainerExit: a non-zero exit code, unless ``--no-raise-error``.
         ContainersError: it could not be run; the text says why and what mends it.
     """
-    namespace = magics.shell.user_ns
+    namespace = magics.namespace
     line, body = lines.continued(line, body)
     words = lines.words(line, namespace, str(Path.cwd()))
     if words[:1] in (["--help"], ["-h"]):
@@ -45,7 +45,8 @@ def run(magics: ContainerMagics, line: str, body: str) -> ContainerResult | None
         _show_plan(engine.containers.plan(options, args), options)
         return None
     if options.detach:
-        return _detach(magics, options, body, args)
+        _detach(magics, options, body, args)
+        return None
     passing = variables.Passing(options.in_, options.out, namespace, interpreter.language(args[0]))
     stream = Stream(options.quiet)
     try:
