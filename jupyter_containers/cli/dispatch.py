@@ -111,7 +111,7 @@ def exit_code(error: ContainersError, words: list[str]) -> int:
 
 
 def _engine() -> Engine:
-    from jupyter_containers import from_env
+    from jupyter_containers.engine import from_env
 
     engine: Engine = from_env()
     return engine

@@ -6,6 +6,7 @@ The data's way: substitution in the line -> :class:`CellOptions` -> interpreter,
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,7 +68,7 @@ def _finish(namespace: dict[str, Any], options: CellOptions, result: ContainerRe
         namespace[options.result] = result
     if not result.ok and not options.no_raise_error:
         raise exit_error(result)
-    return result
+    return result.without_display()
 
 
 def _detach(magics: ContainerMagics, options: CellOptions, body: str, args: list[str]) -> None:
@@ -106,7 +107,8 @@ def _short(plan: dict[str, Any]) -> dict[str, Any]:
 def _narrate(result: ContainerResult) -> None:
     """``--explain``: each step, the system call, why, and how long it took."""
     total = sum(seconds for _, seconds in result.steps)
-    rows = [f"{seconds * 1e6:8.0f} µs  {text}" for text, seconds in result.steps]
+    own = re.compile(rf"/\S*/containers/{result.container_id}")
+    rows = [f"{seconds * 1e6:8.0f} µs  {own.sub('…', text)}" for text, seconds in result.steps]
     rows.append(f"{total * 1e6:8.0f} µs  in all, then execve; {result.total * 1000:.1f} ms as you saw it")
     sys.stdout.write("\n".join(["", "What made this container:", *rows, ""]))
 
