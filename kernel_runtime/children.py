@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kernel_runtime import console, init, programs, reaper, sandbox, seccomp, spec, streams
+from kernel_runtime import console, init, programs, reaper, sandbox, seccomp, spec, streams, users
 from kernel_runtime import syscalls as sc
 from kernel_runtime.errors import RuntimeFault, SetupError
 from kernel_runtime.protocol import Channel
@@ -154,25 +154,28 @@ class Child:
         }
 
 
-def prepare(machine: Machine, procs_files: tuple[str, ...]) -> Child:
+def prepare(machine: Machine, network: str, netns_fd: int, procs_files: tuple[str, ...]) -> Child:
     """Fork what will be a container's first process, before it is known which: cgroup joined, namespaces made.
 
     From here on every fork of this process lands in the same pid namespace.
     """
     sc.unshare(sc.CLONE_NEWPID)
-    return _fork((-1, -1, -1), lambda status: _wait_to_become_container(machine, procs_files, status))
+    return _fork((-1, -1, -1), lambda status: _wait_to_become_container(machine, network, netns_fd, procs_files, status))
 
 
-def go(child: Child, request: Request, stdio: tuple[int, int, int], netns_fd: int) -> None:
+def go(child: Child, request: Request, stdio: tuple[int, int, int]) -> None:
     """Tell a prepared process which container it is; its descriptors travel along."""
-    order = {"request": request.to_dict(), "streams": [fd >= 0 for fd in stdio], "network": netns_fd >= 0}
+    order = {"request": request.to_dict(), "streams": [fd >= 0 for fd in stdio]}
     child.started = time.monotonic()
-    child.order(order, [fd for fd in (*stdio, netns_fd) if fd >= 0])
+    child.order(order, [fd for fd in stdio if fd >= 0])
 
 
-def _wait_to_become_container(machine: Machine, procs_files: tuple[str, ...], status: socket.socket) -> None:
+def _wait_to_become_container(
+    machine: Machine, network: str, netns_fd: int, procs_files: tuple[str, ...], status: socket.socket
+) -> None:
     sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
-    stage = sandbox.prepare(machine.stage, machine.in_user_namespace, procs_files)
+    stage = sandbox.prepare(network, netns_fd, machine.in_user_namespace, machine.stage, procs_files)
+    rehearse()
     with Channel(status.dup()) as channel:
         order = channel.receive()
         fds = iter(channel.take_fds())
@@ -180,12 +183,11 @@ def _wait_to_become_container(machine: Machine, procs_files: tuple[str, ...], st
         os._exit(0)  # the launcher has left
     request = order["request"]
     _take_streams(tuple(next(fds) if there else -1 for there in order["streams"]))
-    netns = next(fds) if order["network"] else -1
     config = spec.load(os.path.join(request["bundle"], "config.json"))
     if not config.process.terminal:
         os.setsid()
     context = sandbox.Context(
-        config, request["bundle"], machine.in_user_namespace, procs_files, netns, status.fileno(), stage
+        config, request["bundle"], machine.in_user_namespace, procs_files, status.fileno(), stage
     )
     sandbox.furnish(context)
     if request["explain"]:
@@ -194,6 +196,15 @@ def _wait_to_become_container(machine: Machine, procs_files: tuple[str, ...], st
     if config.wants_init and reaper.fork_payload(status.fileno()):
         return
     init.execute(config.process, _final(config, machine.rung, rlimits, status))
+
+
+def rehearse() -> None:
+    """Read a config once for nothing: a forked process copies each page of memory that it first touches."""
+    text = json.dumps(programs.sample_config())
+    config = spec.parse(json.loads(text))
+    programs.compile_for(config)
+    sandbox.recipe(config)
+    users.look_up("")
 
 
 def _wait_for_limits(status: socket.socket) -> Any:

@@ -23,15 +23,15 @@ from kernel_runtime.protocol import Channel, Message, listen, peer_uid
 
 IDLE_SECONDS = 600.0
 _TICK = 5.0
-_SPARES = 1
-_QUIET = 0.008  # seconds without a request before a monitor is prepared: not while one starts
+_QUIET = 0.003  # seconds without a request before a monitor is prepared: not while one starts
 
 
 @dataclass
 class Spare:
-    """A monitor that waits for a container."""
+    """A monitor that waits for a container with a certain network."""
 
     pid: int
+    network: str
     channel: Channel
 
 
@@ -49,6 +49,7 @@ class Launcher:
     monitors: dict[int, monitor.Request] = field(default_factory=dict)
     workers: dict[int, Channel] = field(default_factory=dict)
     spares: list[Spare] = field(default_factory=list)
+    last_network: str = ""
     quitting: bool = False
 
     def prepare(self) -> None:
@@ -76,7 +77,7 @@ class Launcher:
         gc.collect()
         gc.freeze()
         while not self.quitting:
-            events = self.selector.select(_TICK if len(self.spares) >= _SPARES else _QUIET)
+            events = self.selector.select(_QUIET if self._needs_spare() else _TICK)
             for key, _ in events:
                 key.data()
             if not events and not self.quitting:
@@ -87,9 +88,12 @@ class Launcher:
         self.egress.close()
 
     def _refill(self) -> None:
-        """Fork one more waiting monitor, while nobody asks for anything."""
-        if len(self.spares) < _SPARES:
-            self.spares.append(self._fork_monitor())
+        """Fork one more waiting monitor, while nobody asks for anything, for the network that was last asked for."""
+        if self._needs_spare():
+            self.spares.append(self._fork_monitor(self.last_network))
+
+    def _needs_spare(self) -> bool:
+        return bool(self.last_network) and all(spare.network != self.last_network for spare in self.spares)
 
     def _leave_if_idle(self) -> None:
         idle = not self.monitors and not self.workers and time.monotonic() - self.last_used > self.idle
@@ -159,35 +163,45 @@ class Launcher:
     def _start(self, channel: Channel, message: Message) -> None:
         request = monitor.Request.parse({name: value for name, value in message.items() if name not in ("op", "code")})
         stdio = channel.take_fds()
-        netns = [self.egress.take()] if request.network == "default" else []
+        self.last_network = request.network
         try:
             while True:
-                spare = self.spares.pop() if self.spares else self._fork_monitor()
+                spare = self._take_spare(request.network)
                 try:
-                    spare.channel.send(request.to_dict(), (channel.fileno(), *netns, *stdio))
+                    spare.channel.send(request.to_dict(), (channel.fileno(), *stdio))
                     break
                 except OSError:  # it was killed while it waited
                     spare.channel.close()
             spare.channel.close()
             self.monitors[spare.pid] = request
         finally:
-            for fd in (*stdio, *netns):
+            for fd in stdio:
                 os.close(fd)
 
-    def _fork_monitor(self) -> Spare:
+    def _take_spare(self, network: str) -> Spare:
+        for spare in self.spares:
+            if spare.network == network:
+                self.spares.remove(spare)
+                return spare
+        return self._fork_monitor(network)
+
+    def _fork_monitor(self, network: str) -> Spare:
+        netns = self.egress.take() if network == "default" else -1
         ours, theirs = socket.socketpair()
         pid = os.fork()
         if pid == 0:
             ours.close()
-            self._become_monitor(Channel(theirs))
+            self._become_monitor(Channel(theirs), network, netns)
         theirs.close()
-        return Spare(pid, Channel(ours))
+        if netns >= 0:
+            os.close(netns)
+        return Spare(pid, network, Channel(ours))
 
-    def _become_monitor(self, channel: Channel) -> None:
+    def _become_monitor(self, channel: Channel, network: str, netns: int) -> None:
         code = 1
         try:
             self._forget_everything()
-            code = monitor.wait_and_run(self.machine, channel)
+            code = monitor.wait_and_run(self.machine, channel, network, netns)
         except BaseException:  # noqa: BLE001 - the log of the launcher is the last place to say it
             import traceback
 

@@ -76,29 +76,24 @@ class Machine:
         return self.rung != "root"
 
 
-def wait_and_run(machine: Machine, launcher: Channel) -> int:
+def wait_and_run(machine: Machine, launcher: Channel, network: str, netns_fd: int) -> int:
     """The whole life of a monitor process: prepare a first process, wait for an order, run that container.
 
     The launcher keeps one such process ready, so that a start need not wait for forks, cgroup and namespaces. When the
     launcher leaves without an order, everything prepared is given back.
     """
-    group, child = _prepare(machine)
+    group = machine.hierarchy.create(group_id(), {}) if machine.hierarchy.kind != "none" else None
+    child = children.prepare(machine, network, netns_fd, group.procs_files if group else ())
+    if netns_fd >= 0:
+        os.close(netns_fd)
     message = launcher.receive()
     fds = launcher.take_fds()
     launcher.close()
     if message is None:
         _give_back(group, child)
         return 0
-    request = Request.parse(message)
     caller = Channel(socket.socket(fileno=fds.pop(0)))
-    netns = fds.pop(0) if request.network == "default" else -1
-    return Monitor(machine, request, caller, netns).run(group, child, fds)
-
-
-def _prepare(machine: Machine) -> tuple[cgroups.Cgroup | None, Child]:
-    """A cgroup and a process in it; where there are no cgroups, only the process."""
-    group = machine.hierarchy.create(group_id(), {}) if machine.hierarchy.kind != "none" else None
-    return group, children.prepare(machine, group.procs_files if group else ())
+    return Monitor(machine, Request.parse(message), caller).run(group, child, fds)
 
 
 def _give_back(group: cgroups.Cgroup | None, child: Child) -> None:
@@ -129,13 +124,13 @@ class Monitor:
     machine: Machine
     request: Request
     caller: Channel | None
-    netns_fd: int = -1
     selector: selectors.BaseSelector = field(default_factory=selectors.PollSelector)
     state: dict[str, Any] = field(default_factory=dict)
     timers: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
     waiters: list[Channel] = field(default_factory=list)
     execs: dict[int, children.Joined] = field(default_factory=dict)
     reason: str = ""
+    mounts_fd: int = -1  # holds the mount namespace until the end has been told
 
     def run(self, group: cgroups.Cgroup | None, child: Child, stdio: list[int]) -> int:
         """Make *child* the container, serve it until it has ended, leave nothing. Returns 0, this process's status."""
@@ -158,7 +153,8 @@ class Monitor:
 
     def _start(self, group: cgroups.Cgroup | None, stdio: list[int]) -> None:
         self.streams = Streams(self.selector, self.request, stdio)
-        children.go(self.child, self.request, self.streams.child_fds(), self.netns_fd)
+        children.go(self.child, self.request, self.streams.child_fds())
+        self.mounts_fd = os.open(f"/proc/{self.child.pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         self.spec = load(os.path.join(self.request.bundle, "config.json"))
         self.group = group or self.machine.hierarchy.create(self.request.id, self.spec.resources)
         if group:
@@ -166,8 +162,6 @@ class Monitor:
         self.child.limits_are_set(self.group.rlimits)
         timings = self.child.wait_for_exec()
         self.streams.started(self.child.console)
-        if self.netns_fd >= 0:
-            os.close(self.netns_fd)
         pid = self.child.pid
         self._record("running", pid=pid, pidStart=state.start_time(pid), startedAt=time.time())
         news: dict[str, Any] = {"event": "started", "pid": pid}
@@ -343,7 +337,14 @@ class Monitor:
             return
         gone = trees.put_aside(self.request.bundle)
         self._tell({"event": "exit", **outcome})
+        self._let_go_of_mounts()
         trees.remove(gone)
+
+    def _let_go_of_mounts(self) -> None:
+        """Unmounting takes milliseconds, which the end of the last process need not wait for: see ``mounts_fd``."""
+        if self.mounts_fd >= 0:
+            os.close(self.mounts_fd)
+            self.mounts_fd = -1
 
     def _record(self, status: str, **fields: Any) -> None:
         if not self.state:

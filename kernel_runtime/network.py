@@ -1,4 +1,4 @@
-"""Network namespaces: a new one with its loopback up, or an existing one joined.
+"""Network namespaces: a new one with its loopback up.
 
 The way to the outside (bridge, addresses, NAT, pasta) is made by a helper process of the launcher, see
 :mod:`kernel_runtime.egress`: pyroute2 is too slow to import on a cell's path.
@@ -7,22 +7,12 @@ The way to the outside (bridge, addresses, NAT, pasta) is made by a helper proce
 from __future__ import annotations
 
 import fcntl
-import os
 import socket
 import struct
 
 from kernel_runtime import syscalls as sc
 
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
-
-
-def join(path: str) -> None:
-    """Join the network namespace behind *path* (``/proc/PID/ns/net``)."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        sc.setns(fd, sc.CLONE_NEWNET)
-    finally:
-        os.close(fd)
 
 
 def new_with_loopback() -> None:

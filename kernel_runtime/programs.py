@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import Any
 
 from kernel_runtime import capabilities, seccomp, seccomp_profile
-from kernel_runtime.spec import Spec
+from kernel_runtime.spec import EMULATE_OWNERSHIP, Spec, parse
 
 _programs: dict[bytes, bytes] = {}
 
@@ -27,10 +28,18 @@ def compile_for(config: Spec) -> bytes | None:
     return _programs[key]
 
 
+def sample_config() -> dict[str, Any]:
+    """A small config.json with Docker's default profile for its default capabilities."""
+    namespaces = [{"type": kind} for kind in ("mount", "pid", "ipc", "uts", "cgroup", "network")]
+    profile = seccomp_profile.default_profile(capabilities.DEFAULT)
+    return {
+        "process": {"args": ["true"], "capabilities": {"bounding": list(capabilities.DEFAULT)}},
+        "root": {"path": "rootfs"},
+        "linux": {"namespaces": namespaces, "seccomp": profile},
+    }
+
+
 def compile_default(emulates_ownership: bool) -> None:
     """Compile Docker's default profile for its default capabilities."""
-    from kernel_runtime.spec import EMULATE_OWNERSHIP, Process
-
     notes = {EMULATE_OWNERSHIP: "true"} if emulates_ownership else {}
-    profile = seccomp_profile.default_profile(capabilities.DEFAULT)
-    compile_for(Spec(Process(("",)), "", seccomp=profile, annotations=notes))
+    compile_for(parse({**sample_config(), "annotations": notes}))

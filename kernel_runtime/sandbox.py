@@ -29,7 +29,6 @@ class Context:
     bundle: str
     in_user_namespace: bool
     procs_files: tuple[str, ...] = ()
-    netns_fd: int = -1
     console_socket: int = -1
     stage: Stage | None = None
     timings: list[tuple[str, float]] = field(default_factory=list)
@@ -88,7 +87,6 @@ def recipe(spec: Spec, stage: Stage | None = None) -> list[Step]:
     root_mount = next((mount for mount in spec.mounts if mount.destination == "/"), None)
     others = [mount for mount in spec.mounts if mount.destination != "/"]
     steps = [
-        Step("enter network", spec.network, "setns or unshare(CLONE_NEWNET)", "its own interfaces", _enter_network),
         Step("mount", "/", "mount(2)", "the image below, copy-on-write above", lambda c: _mount_root(c, root_mount)),
     ]
     steps += _mount_steps(others, ready)
@@ -139,20 +137,22 @@ def _mount_step(mount: Mount) -> Step:
     return Step("mount", mount.destination, "mount(2)", text, lambda c: mounts.mount_one(c.root, mount))
 
 
-def prepare(stage: str, in_user_namespace: bool, procs_files: tuple[str, ...]) -> Stage:
-    """What every container begins with, done before the container is known: its cgroup and namespaces.
-
-    The network is not among them: a container may keep the host's, and from a new one there is no way back.
+def prepare(network: str, netns_fd: int, in_user_namespace: bool, stage: str, procs_files: tuple[str, ...]) -> Stage:
+    """What every container begins with, done before the container is known: cgroup, namespaces, /proc, /dev, /sys.
 
     Args:
+        network: ``host`` keeps the present network namespace, ``default`` joins *netns_fd*, ``none`` makes a new one.
         stage: a folder to mount on, seen by this process alone.
 
     Raises:
         SetupError: naming the step.
     """
+    enter = Step("enter network", network, "setns or unshare(CLONE_NEWNET)", "its own interfaces",
+                 lambda _: _enter_network(network, netns_fd))  # fmt: skip
     _prepared(Step("join cgroup", "", "write(cgroup.procs)", "limits and accounts", lambda _: _join(procs_files)))
+    _prepared(enter)
     _prepared(Step("unshare", "mount ipc uts cgroup", "unshare(2)", "its own mounts, queues and names", _unshare))
-    return Stage(stage, in_user_namespace, procs_files)
+    return Stage(stage, in_user_namespace, procs_files, own_network=network != "host")
 
 
 def _prepared(step: Step) -> None:
@@ -168,15 +168,11 @@ def _join(procs_files: tuple[str, ...]) -> None:
             os.close(fd)
 
 
-def _enter_network(context: Context) -> None:
-    path = context.spec.namespaces.get("network")
-    if path is None:
-        return
-    if path:
-        network.join(path)
-    elif context.netns_fd >= 0:
-        sc.setns(context.netns_fd, sc.CLONE_NEWNET)
-    else:
+def _enter_network(kind: str, netns_fd: int) -> None:
+    if kind == "default":
+        sc.setns(netns_fd, sc.CLONE_NEWNET)
+        os.close(netns_fd)
+    elif kind != "host":
         network.new_with_loopback()
 
 

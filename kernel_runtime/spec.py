@@ -200,6 +200,8 @@ def _namespaces(linux: _Reader) -> dict[str, str]:
     for kind in ("mount", "pid", "ipc", "uts", "cgroup"):
         if found.get(kind) != "":
             raise SpecError("read", linux.place, f"a container needs a new {kind} namespace")
+    if found.get("network"):
+        raise SpecError("read", linux.place, "joining another's network namespace is not supported")
     return found
 
 

@@ -1,4 +1,4 @@
-"""What of a container can be made before it is known: /proc, /dev and /sys/fs/cgroup as Docker's defaults have them.
+"""What of a container can be made before it is known: /proc, /dev and /sys as Docker's defaults have them.
 
 A waiting process mounts them on a stage, a small tmpfs in its own mount namespace, protected and masked. When it learns
 which container it is, the finished trees are moved into the root. A container that asks for anything else than the
@@ -22,35 +22,38 @@ DEV = (
     Mount("/dev/shm", "tmpfs", "shm", (*_HIDDEN, "mode=1777", "size=67108864")),  # noqa: S108
     Mount("/dev/mqueue", "mqueue", "mqueue", _HIDDEN),
 )
+SYS = Mount("/sys", "sysfs", "sysfs", (*_HIDDEN, "ro"))
 CGROUP = Mount("/sys/fs/cgroup", "cgroup", "cgroup", (*_HIDDEN, "ro"))
 MASKED = ("/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
-          "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats")  # fmt: skip
+          "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap",
+          "/sys/firmware")  # fmt: skip
 READONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
-TREES = ("/proc", "/dev", "/sys/fs/cgroup")
+TREES = ("/proc", "/dev", "/sys")
 
 
 class Stage:
     """The finished trees, mounted beneath *path* in this process's mount namespace."""
 
-    def __init__(self, path: str, in_user_namespace: bool, procs_files: tuple[str, ...]) -> None:
+    def __init__(self, path: str, in_user_namespace: bool, procs_files: tuple[str, ...], own_network: bool) -> None:
         sc.mount("tmpfs", path, "tmpfs", sc.MS_NOSUID | sc.MS_NODEV, "mode=700,size=1m")
         sc.mount(None, path, None, sc.MS_PRIVATE)
-        self.path, self._has_cgroup = path, bool(procs_files)
+        self.path = path
+        self._ready = {PROC, *DEV, *((SYS, CGROUP) if own_network else ())}
         root = Root(path, in_user_namespace)
-        for mount in (PROC, *DEV):
+        for mount in (PROC, *DEV, *((SYS,) if own_network else ())):
             mounts.mount_one(root, mount)
         devices.furnish(root, ())
         mounts.make_readonly(root, READONLY)
-        mounts.mask(root, MASKED)
-        if procs_files:
+        if procs_files and own_network:
             mounts.mount_cgroup(root, CGROUP, procs_files)
+        mounts.mask(root, MASKED)
         os.close(root.fd)
 
     def fits(self, spec: Spec) -> bool:
         """Whether *spec* asks for just these trees, and for nothing that must be set before they are protected."""
         wanted = set(spec.mounts)
         return (
-            wanted.issuperset((PROC, *DEV, CGROUP))
+            wanted.issuperset(self._ready)
             and set(spec.masked_paths).issuperset(MASKED)
             and set(spec.readonly_paths).issuperset(READONLY)
             and not (spec.sysctl or spec.process.terminal or spec.devices)
@@ -58,11 +61,9 @@ class Stage:
 
     def covers(self, mount: Mount) -> bool:
         """Whether *mount* comes with one of the trees."""
-        return mount == PROC or mount in DEV or mount == CGROUP
+        return mount in self._ready
 
     def move_to(self, root: Root, destination: str) -> None:
         """Move one tree to its place beneath *root*."""
-        if destination == CGROUP.destination and not self._has_cgroup:
-            return
         with root.resolve(destination, "directory", follow=False) as target:
             sc.mount(self.path + destination, target, None, sc.MS_MOVE)

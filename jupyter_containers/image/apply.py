@@ -178,7 +178,7 @@ class Unpacker:
         at = self.tree.directory(parts[:-1], create=True)
         try:
             os.mknod(name, 0o020000, 0, dir_fd=at)
-            self.whiteouts.append(b"/".join(hidden))
+            self.whiteouts.append(b"/".join([*self.tree.real(parts[:-1]), name]))
         except FileExistsError:
             # A whiteout hides lower layers only; what this layer has itself stays.
             if os.stat(name, dir_fd=at, follow_symlinks=False).st_mode & 0o170000 == 0o040000:

@@ -244,5 +244,5 @@ class Stream:
         if self._ratio and self.bytes_out > max(self._floor, self._ratio * self.bytes_in):
             raise LayerError(
                 f"{self.bytes_in} bytes inflate to more than {self.bytes_out}, which looks like a decompression bomb",
-                mend="If the image is trusted, raise the limit `ratio`.",
+                mend="If the image is trusted, raise the image store's limit `ratio`.",
             )

@@ -47,8 +47,10 @@ _SECRETS = (
 )  # fmt: skip
 _SERVER_FILES = ("jupyter_server_config.*", "jupyter_notebook_config.*", "jupyter_cookie_secret")
 # Mounts that hold no files of the system, or files that a container gets of its own.
-_NO_FILES = {"proc", "sysfs", "devtmpfs", "devpts", "cgroup", "cgroup2", "autofs", "mqueue", "nsfs", "securityfs",
-             "debugfs", "tracefs", "bpf", "pstore", "binfmt_misc", "efivarfs", "configfs", "fusectl", "hugetlbfs"}  # fmt: skip
+_NO_FILES = (
+    "proc", "sysfs", "devtmpfs", "devpts", "cgroup", "cgroup2", "autofs", "mqueue", "nsfs", "securityfs",
+    "debugfs", "tracefs", "bpf", "pstore", "binfmt_misc", "efivarfs", "configfs", "fusectl", "hugetlbfs",
+)  # fmt: skip
 _OWN_FILES = {"/etc/hosts", "/etc/hostname", "/etc/resolv.conf"}
 
 

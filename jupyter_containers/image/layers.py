@@ -14,7 +14,7 @@ import os
 import queue
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -52,10 +52,13 @@ class Layers:
         root: ``layers/<owners>``.
         owners: ``root``, ``rootless`` or ``rootless-single``.
         unshare: see :class:`~jupyter_containers.image.program.Program`.
+        limits: other bounds than ``apply.LIMITS``.
     """
 
-    def __init__(self, root: Path, owners: str, unshare: Unshare | None) -> None:
-        self.root, self.owners, self.unshare = root, owners, unshare
+    def __init__(
+        self, root: Path, owners: str, unshare: Unshare | None = None, limits: Mapping[str, int] | None = None
+    ) -> None:
+        self.root, self.owners, self.unshare, self.limits = root, owners, unshare, dict(limits or {})
         self._known: set[str] = set()
         self._boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -175,7 +178,7 @@ class Layers:
         target = self.root / f".new-{name}-{secrets.token_hex(4)}"
         order = {
             "verb": "unpack", "blob": str(layer.blob), "target": str(target), "owners": self.owners,
-            "digest": layer.digest, "diff_id": layer.diff_id, "size": layer.size,
+            "digest": layer.digest, "diff_id": layer.diff_id, "size": layer.size, "limits": self.limits,
         }  # fmt: skip
         try:
             result = program.call(order, lambda count: report.extracting(layer.diff_id, count))

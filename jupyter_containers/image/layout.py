@@ -232,9 +232,11 @@ class Layout:
 
     def sweep(self) -> list[str]:
         """Remove what no entry reaches and nobody adds; the digests. Nothing while something is being added."""
-        with try_locked(self.root / ".adding.lock") as alone, locked(self.root / ".index.lock"):
-            if alone is None:
-                return []
+        with try_locked(self.root / ".adding.lock") as alone:
+            return self._sweep() if alone is not None else []
+
+    def _sweep(self) -> list[str]:
+        with locked(self.root / ".index.lock"):
             for path in self._incoming.iterdir():
                 shutil.rmtree(path, ignore_errors=True)
             kept = self._reachable(media.descriptor(item, str(self._index)) for item in self._raw())

@@ -63,7 +63,7 @@ class Tree:
         self.root = os.open(root, DIRECTORY)
         self.implied: set[bytes] = set()
         self._opaque = opaque
-        self._open: OrderedDict[bytes, int] = OrderedDict()
+        self._open: OrderedDict[bytes, tuple[int, Parts]] = OrderedDict()
 
     def __enter__(self) -> Tree:
         return self
@@ -75,7 +75,7 @@ class Tree:
     def forget(self) -> None:
         """Close what is kept open: paths may lead elsewhere from now on."""
         while self._open:
-            os.close(self._open.popitem()[1])
+            os.close(self._open.popitem()[1][0])
 
     def directory(self, parts: Parts, create: bool = False) -> int:
         """A descriptor of a directory, good until a few more are asked for; symbolic links are resolved in the root.
@@ -87,15 +87,20 @@ class Tree:
         Raises:
             OSError: ENOENT, ENOTDIR, ELOOP as open(2).
         """
-        if not parts:
-            return self.root
+        return self._found(parts, create)[0] if parts else self.root
+
+    def real(self, parts: Parts) -> Parts:
+        """Where a directory is once symbolic links are resolved."""
+        return self._found(parts, create=False)[1] if parts else []
+
+    def _found(self, parts: Parts, create: bool) -> tuple[int, Parts]:
         path = b"/".join(parts)
         if (found := self._open.get(path)) is not None:
             self._open.move_to_end(path)
             return found
         self._open[path] = found = self._walk(parts, create)
         if len(self._open) > KEPT:
-            os.close(self._open.popitem(last=False)[1])
+            os.close(self._open.popitem(last=False)[1][0])
         return found
 
     def strict(self, parts: Parts) -> int:
@@ -122,7 +127,7 @@ class Tree:
         finally:
             self.forget()
 
-    def _walk(self, parts: Parts, create: bool) -> int:
+    def _walk(self, parts: Parts, create: bool) -> tuple[int, Parts]:
         here: Parts = []
         at, todo, links = os.dup(self.root), list(reversed(parts)), 0
         try:
@@ -153,7 +158,7 @@ class Tree:
         except BaseException:
             os.close(at)
             raise
-        return at
+        return at, here
 
     def _again(self, at: int, here: Parts) -> int:
         """Another descriptor instead of *at*, of the real directory *here* (its parts were walked: no links)."""

@@ -85,9 +85,11 @@ def _parent(root: bytes, parts: Parts, opaque: bytes) -> tuple[int | None, bool]
         try:
             down = os.open(part, DIRECTORY, dir_fd=at)
         except FileNotFoundError:
-            return _close(at), hidden
+            os.close(at)
+            return None, hidden
         except OSError:  # a file, a link or a whiteout
-            return _close(at), True
+            os.close(at)
+            return None, True
         os.close(at)
         at, hidden = down, hidden or opaque.decode() in os.listxattr(down)
     return at, hidden

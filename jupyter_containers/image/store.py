@@ -9,7 +9,7 @@ Not here: where images come from (``archive``, ``imported``; later registry and 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -95,15 +95,18 @@ class ImageStore:
         home: the store, made where it is missing, mode 0700.
         owners: which ids unpacked files may have: ``root``, ``rootless`` or ``rootless-single``.
         unshare: makes of a command one that runs it in the containers' user namespace; None as root.
+        limits: other bounds for layers than ``apply.LIMITS``.
     """
 
-    def __init__(self, home: Path, owners: str, unshare: Unshare | None = None) -> None:
+    def __init__(
+        self, home: Path, owners: str, unshare: Unshare | None = None, limits: Mapping[str, int] | None = None
+    ) -> None:
         if owners not in OWNERS:
             raise InvalidArgument(f"{owners!r} is no kind of owners", "image store", suggest(owners, OWNERS))
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         home.chmod(0o700)  # setuid files of images are for nobody else (CVE-2021-41091)
         self.layout = Layout(home / "images")
-        self.unpacked = Layers(home / "layers" / owners, owners, unshare)
+        self.unpacked = Layers(home / "layers" / owners, owners, unshare, limits)
         self._parsed: dict[str, Parsed] = {}
         if self.layout.unfinished() or self.unpacked.unfinished():
             self.sweep()

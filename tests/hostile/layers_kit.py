@@ -9,9 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -35,7 +33,7 @@ def number(value: int, width: int) -> bytes:
     return bytes(raw)
 
 
-def header(
+def header(  # noqa: PLR0917
     name: str | bytes, flag: bytes = b"0", size: int = 0, link: str | bytes = b"", mode: int = 0o644, uid: int = 0,
     gid: int = 0, mtime: int = 1, device: tuple[int, int] = (0, 0), magic: bytes = b"ustar\00000", tail: bytes = b"",
     size_field: bytes = b"",
@@ -145,7 +143,7 @@ class World:
         """The directories of an image of these layers, bottom first."""
         return list(self.store.layers(image_of(self.store, *layers, diff_ids=diff_ids)))[::-1]
 
-    def refused(self, *layers: bytes, match: str = "", kind: type[ContainersError] = ContainersError) -> None:
+    def refused(self, *layers: bytes, match: str = ".", kind: type[ContainersError] = ContainersError) -> None:
         """Unpacking must fail cleanly."""
         with pytest.raises(kind, match=match) as caught:
             self.unpack(*layers)
@@ -215,7 +213,3 @@ def drop(world: World) -> None:
 def missing(what: str) -> None:
     """Skip on a laptop, fail in CI."""
     (pytest.fail if os.environ.get("JC_MUST_WORK") == "1" else pytest.skip)(what)
-
-
-Run = Callable[[list[str]], str]
-PYTHON = sys.executable
