@@ -33,6 +33,7 @@ class ContainerResult:
     container_id: str = ""
     truncated: bool = False
     steps: list[tuple[str, float]] = field(default_factory=list)
+    _hidden: bool = field(default=False, repr=False, compare=False)
 
     @property
     def stdout(self) -> str:
@@ -55,5 +56,13 @@ class ContainerResult:
         text = f"exit_code={self.exit_code}, reason={self.reason!r}, {self.duration * 1000:.0f} ms{memory}"
         return f"ContainerResult({text}, image={self.image!r}, container_id={self.container_id[:12]!r})"
 
+    def without_display(self) -> ContainerResult:
+        """The result, which shows nothing the first time it is displayed: the cell's output has been seen already."""
+        self._hidden = True
+        return self
+
     def _ipython_display_(self) -> None:
-        """Show nothing: the output has been shown while the cell ran; the value is for ``_`` and ``--result``."""
+        if self._hidden:
+            self._hidden = False
+        else:
+            print(repr(self))

@@ -7,7 +7,6 @@ pays nothing for it. See cgroups(7), Documentation/admin-guide/cgroup-v1. Used t
 """
 
 # pathlib is slow to import, and this is on the launcher's path:
-# ruff: noqa: PTH103, PTH106
 
 from __future__ import annotations
 

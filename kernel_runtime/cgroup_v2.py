@@ -7,7 +7,6 @@ See cgroups(7) and systemd's CGROUP_DELEGATION.md. Used through ``cgroups``; not
 """
 
 # pathlib is slow to import, and this is on the launcher's path:
-# ruff: noqa: PTH103, PTH106, PTH110
 
 from __future__ import annotations
 

@@ -160,7 +160,9 @@ def prepare(machine: Machine, network: str, netns_fd: int, procs_files: tuple[st
     From here on every fork of this process lands in the same pid namespace.
     """
     sc.unshare(sc.CLONE_NEWPID)
-    return _fork((-1, -1, -1), lambda status: _wait_to_become_container(machine, network, netns_fd, procs_files, status))
+    return _fork(
+        (-1, -1, -1), lambda status: _wait_to_become_container(machine, network, netns_fd, procs_files, status)
+    )
 
 
 def go(child: Child, request: Request, stdio: tuple[int, int, int]) -> None:
@@ -186,9 +188,7 @@ def _wait_to_become_container(
     config = spec.load(os.path.join(request["bundle"], "config.json"))
     if not config.process.terminal:
         os.setsid()
-    context = sandbox.Context(
-        config, request["bundle"], machine.in_user_namespace, procs_files, status.fileno(), stage
-    )
+    context = sandbox.Context(config, request["bundle"], machine.in_user_namespace, procs_files, status.fileno(), stage)
     sandbox.furnish(context)
     if request["explain"]:
         status.send(json.dumps(context.timings).encode())

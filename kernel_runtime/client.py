@@ -26,7 +26,9 @@ _START_TIMEOUT = 60.0
 @lru_cache(maxsize=1)
 def fingerprint() -> str:
     """Changes with the code of this package: a launcher of other code is asked to leave."""
-    stamps = [os.stat(os.path.join(_HERE, name)).st_mtime_ns for name in sorted(os.listdir(_HERE)) if name.endswith(".py")]
+    stamps = [
+        os.stat(os.path.join(_HERE, name)).st_mtime_ns for name in sorted(os.listdir(_HERE)) if name.endswith(".py")
+    ]
     return f"{len(stamps)}-{max(stamps)}-{sys.version_info[:2]}"
 
 
@@ -206,8 +208,12 @@ class Client:
         answer = b""
         for prefix in ([_delegated_scope()] if _delegated_scope() else []) + [[]]:
             with open(self._log_path(), "ab") as log:
-                process = subprocess.Popen(  # noqa: S603
-                    [*prefix, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, start_new_session=True
+                process = subprocess.Popen(
+                    [*prefix, *words],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    start_new_session=True,
                 )
             assert process.stdout is not None
             answer = process.stdout.readline()

@@ -98,7 +98,8 @@ def enter_user_namespace(subordinate: bool) -> None:
         try:
             unshare(CLONE_NEWUSER)
         except OSError as error:
-            raise ProbeError("create user namespace", "", error.strerror, forbidden_mend(), error.errno) from error
+            cause = error.strerror or str(error)
+            raise ProbeError("create user namespace", "", cause, forbidden_mend(), error.errno or 0) from error
         if not maps:
             _map_single(uid, gid)
     finally:

@@ -115,7 +115,9 @@ def _enter_working_directory(path: str) -> None:
         inside = os.getcwd().startswith("/")
     except OSError as error:
         mend = "Give a folder of the container with -w."
-        raise SetupError("enter working directory", path, error.strerror or str(error), mend, error.errno or 0) from None
+        raise SetupError(
+            "enter working directory", path, error.strerror or str(error), mend, error.errno or 0
+        ) from None
     if not inside:
         raise SetupError("enter working directory", path, "it lies outside the container's root")
 

@@ -265,7 +265,9 @@ class Launcher:
             sweep.recover(request.bundle, self.runtime, request.remove)
         if status:
             self.hierarchy.sweep(monitor.LivingMonitors())
-        self.spares = [spare for spare in self.spares if spare.pid != pid or spare.channel.close()]
+        for spare in [spare for spare in self.spares if spare.pid == pid]:
+            spare.channel.close()
+            self.spares.remove(spare)
         self.egress.ended(pid)
 
 

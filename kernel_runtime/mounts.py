@@ -138,7 +138,7 @@ class Root:
 
 
 def mount_root(path: str, mount: Mount | None, in_user_namespace: bool) -> None:
-    """Mount the root file system on *path*: the ``/`` entry of ``mounts``, or *path* itself so that it can be pivoted to."""
+    """Mount the root file system on *path*: the ``/`` entry of ``mounts``, or *path* itself, to be pivoted to."""
     if mount is None:
         sc.mount(path, path, None, sc.MS_BIND | sc.MS_REC)
     elif mount.type == "overlay":
@@ -239,7 +239,7 @@ def _bind(root: Root, mount: Mount, options: Options, follow: bool) -> None:
 
 
 def bind(source: str, target: str, attributes: int, recursive: int = 0) -> None:
-    """Bind *source* on *target* (a trusted path, links are followed), attributes set before anybody can reach it (open_tree, mount_setattr, move_mount)."""
+    """Bind *source* on *target* (a trusted path, links are followed), attributes set before anybody can reach it."""
     flags = sc.OPEN_TREE_CLONE | (sc.AT_RECURSIVE if recursive else 0)
     tree = sc.open_tree(sc.AT_FDCWD, source, flags)
     try:

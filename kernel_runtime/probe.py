@@ -82,7 +82,9 @@ def try_rung(rung: Rung, store: str) -> Report:
     fault = RuntimeFault.from_dict(json.loads(data)) if data else None
     if fault is None:
         return Report(rung, True, GUARANTEES[rung])
-    return Report(rung, False, GUARANTEES[rung], f"{fault.step} {fault.object}: {fault.cause}".replace(" :", ":"), fault.mend)
+    return Report(
+        rung, False, GUARANTEES[rung], f"{fault.step} {fault.object}: {fault.cause}".replace(" :", ":"), fault.mend
+    )
 
 
 def ladder(store: str) -> list[Report]:

@@ -40,8 +40,8 @@ def _take_foreground() -> None:
 def _serve(payload: int) -> int:
     wanted = signal.valid_signals() - _NOT_FORWARDED - _FAULTS
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
+    for handled in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM):
+        signal.signal(handled, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_BLOCK, wanted | {signal.SIGCHLD})
     while True:
         code = _reap(payload)

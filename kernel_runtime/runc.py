@@ -92,4 +92,12 @@ def sweep(store: str, _options: dict[str, str], _words: list[str]) -> int:
     return 0
 
 
-VERBS = {"run": run, "state": show_state, "list": show_list, "kill": kill, "exec": execute, "delete": delete, "sweep": sweep}
+VERBS = {
+    "run": run,
+    "state": show_state,
+    "list": show_list,
+    "kill": kill,
+    "exec": execute,
+    "delete": delete,
+    "sweep": sweep,
+}

@@ -28,7 +28,12 @@ class Pump:
     """Copies one descriptor to others and to the log, for as long as it lasts."""
 
     def __init__(
-        self, selector: selectors.BaseSelector, source: int, sinks: list[int], log: JsonLog | None = None, name: str = ""
+        self,
+        selector: selectors.BaseSelector,
+        source: int,
+        sinks: list[int],
+        log: JsonLog | None = None,
+        name: str = "",
     ) -> None:
         self._selector, self.source, self.sinks, self._log, self._name = selector, source, sinks, log, name
         self._waits_for = -1

@@ -47,7 +47,7 @@ MS_RELATIME = 1 << 21
 MS_STRICTATIME = 1 << 24
 MNT_DETACH = 2
 
-# linux/mount.h (mount_setattr, open_tree, move_mount)
+# linux/mount.h: mount_setattr, open_tree, move_mount
 MOUNT_ATTR_RDONLY = 0x01
 MOUNT_ATTR_NOSUID = 0x02
 MOUNT_ATTR_NODEV = 0x04
@@ -186,9 +186,7 @@ def openat2(dirfd: int, path: str | bytes, flags: int, mode: int = 0, resolve: i
     """openat2(2): an open whose path resolution is confined by RESOLVE_* flags; O_CLOEXEC is added."""
     how = struct.pack("=QQQ", flags | os.O_CLOEXEC, mode, resolve)
     return _check(
-        _libc.syscall(
-            ctypes.c_long(_NR_OPENAT2), ctypes.c_int(dirfd), _bytes(path), how, ctypes.c_size_t(len(how))
-        ),
+        _libc.syscall(ctypes.c_long(_NR_OPENAT2), ctypes.c_int(dirfd), _bytes(path), how, ctypes.c_size_t(len(how))),
         f"openat2 {os.fsdecode(path)}",
     )
 

@@ -57,7 +57,9 @@ def _remove_folder(parent: int, name: str) -> None:
         above, here, fd = stack[-1]
         deeper = _empty(fd)
         if deeper is not None and len(stack) > _DEEPEST:
-            os.rename(deeper, f".deep-{os.getpid()}-{id(stack)}-{os.fstat(fd).st_ino}", src_dir_fd=fd, dst_dir_fd=stack[0][2])
+            os.rename(
+                deeper, f".deep-{os.getpid()}-{id(stack)}-{os.fstat(fd).st_ino}", src_dir_fd=fd, dst_dir_fd=stack[0][2]
+            )
         elif deeper is not None:
             stack.append((fd, deeper, _open_folder(fd, deeper)))
             continue

@@ -77,7 +77,7 @@ def tree_size(path: Path) -> int:
     for folder, _, files in os.walk(path):
         for name in files:
             try:
-                total += os.lstat(os.path.join(folder, name)).st_blocks * 512
+                total += (Path(folder) / name).lstat().st_blocks * 512
             except OSError:
                 continue
     return total

@@ -41,7 +41,7 @@ def process(
         changed["user"] = {"uid": 0, "gid": 0, "username": user}
     if privileged:
         names = list(runtime.all_capabilities())
-        changed["capabilities"] = {name: names for name in ("bounding", "effective", "permitted")}
+        changed["capabilities"] = dict.fromkeys(("bounding", "effective", "permitted"), names)
     if size:
         changed["consoleSize"] = {"height": size[0], "width": size[1]}
     return changed
@@ -94,6 +94,6 @@ def foreground(
 
 def _connect(container: Container) -> runtime.Connection:
     try:
-        return container._owner.runtime.connect(container.id)  # noqa: SLF001 - one package
+        return container._owner.runtime.connect(container.id)
     except Conflict:
         raise Conflict(f"Container {container.id} is not running", mend="Start it first.") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -107,7 +108,9 @@ class Images:
             return Image(self, self.host)
         return Image(self, self.store.resolve(name))
 
-    def list(self, name: str | None = None, all: bool = False, filters: Mapping[str, Any] | None = None) -> list[Image]:
+    def list(
+        self, name: str | None = None, all: bool = False, filters: Mapping[str, Any] | None = None
+    ) -> builtins.list[Image]:
         """Every image of the store, newest first as ``docker images``, ``host`` last."""
         found = [Image(self, image) for image in self.store.list()]
         found.append(Image(self, self.host))
@@ -138,7 +141,7 @@ class Images:
 
     # -- changing ----------------------------------------------------------------------------------------------
 
-    def load(self, source: str | Path | IO[bytes], on_event: OnEvent | None = None) -> list[Image]:
+    def load(self, source: str | Path | IO[bytes], on_event: OnEvent | None = None) -> builtins.list[Image]:
         """Load a docker-archive or oci-archive, compressed or not; ``-`` reads standard input."""
         given = source if isinstance(source, str) or hasattr(source, "read") else str(source)
         return [Image(self, image) for image in archive.load(self.store, _path(given), on_event)]
@@ -154,7 +157,13 @@ class Images:
     ) -> Image:
         """Make an image of the tar of a root file system (``docker import``)."""
         found = imported.import_root_tar(
-            self.store, _path(source), repository=repository, tag=tag, changes=changes, message=message, on_event=on_event
+            self.store,
+            _path(source),
+            repository=repository,
+            tag=tag,
+            changes=changes,
+            message=message,
+            on_event=on_event,
         )
         return Image(self, found)
 
@@ -164,7 +173,7 @@ class Images:
             raise InvalidArgument("the name 'host' stands for this machine", mend="Use another name.")
         return Image(self, self.store.tag(name, new))
 
-    def remove(self, image: str, force: bool = False) -> list[dict[str, str]]:
+    def remove(self, image: str, force: bool = False) -> builtins.list[dict[str, str]]:
         """``docker rmi``: rows of ``Untagged`` and ``Deleted``."""
         if _is_host(image):
             raise InvalidArgument("the image 'host' is this machine itself and can't be removed")
@@ -172,13 +181,13 @@ class Images:
 
     def prune(self, filters: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Remove images without a name that no container uses."""
-        removed: list[dict[str, str]] = []
+        removed: builtins.list[dict[str, str]] = []
         for image in self.store.list():
             if not image.names and not self._users(image.id):
                 removed += self.store.remove(image.id)
         return {"ImagesDeleted": removed, "SpaceReclaimed": 0}
 
-    def _users(self, image_id: str) -> list[str]:
+    def _users(self, image_id: str) -> builtins.list[str]:
         return [record.id for record in self._records.all() if record.image_id == image_id]
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @magics_class
-class ContainerMagics(Magics):  # type: ignore[misc]  # IPython has no types
+class ContainerMagics(Magics):
     """``%%container``, ``%container``."""
 
     home = Unicode("", help="The store; default: $JUPYTER_CONTAINERS_HOME or ~/.local/share/jupyter-containers.").tag(
@@ -50,10 +50,17 @@ class ContainerMagics(Magics):  # type: ignore[misc]  # IPython has no types
         )
         return Engine(settings)
 
-    @no_var_expand  # type: ignore[untyped-decorator]
-    @line_cell_magic  # type: ignore[untyped-decorator]
+    @property
+    def namespace(self) -> dict[str, Any]:
+        """The notebook's variables."""
+        assert self.shell is not None
+        variables: dict[str, Any] = self.shell.user_ns
+        return variables
+
+    @no_var_expand
+    @line_cell_magic
     def container(self, line: str, cell: str | None = None) -> Any:
-        """Run the cell in a container (``%%container [OPTIONS] [IMAGE] [INTERPRETER…]``), or a verb (``%container ps``).
+        """Run the cell in a container (``%%container [OPTIONS] [IMAGE] [INTERPRETER…]``), or a verb: ``%container ps``.
 
         ``%container --help`` lists the verbs, ``%%container --help`` the options of a cell.
         """

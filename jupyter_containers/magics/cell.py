@@ -1,11 +1,12 @@
 """``%%container``: from the line and the body to a running container, its output in the cell, its value.
 
-The data's way: substitution in the line -> :class:`CellOptions` -> interpreter and script -> engine -> stream -> result.
+The data's way: substitution in the line -> :class:`CellOptions` -> interpreter, script -> engine -> stream -> result.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ def run(magics: ContainerMagics, line: str, body: str) -> ContainerResult | None
         ContainerExit: a non-zero exit code, unless ``--no-raise-error``.
         ContainersError: it could not be run; the text says why and what mends it.
     """
-    namespace = magics.shell.user_ns
+    namespace = magics.namespace
     line, body = lines.continued(line, body)
     words = lines.words(line, namespace, str(Path.cwd()))
     if words[:1] in (["--help"], ["-h"]):
@@ -45,7 +46,8 @@ def run(magics: ContainerMagics, line: str, body: str) -> ContainerResult | None
         _show_plan(engine.containers.plan(options, args), options)
         return None
     if options.detach:
-        return _detach(magics, options, body, args)
+        _detach(magics, options, body, args)
+        return None
     passing = variables.Passing(options.in_, options.out, namespace, interpreter.language(args[0]))
     stream = Stream(options.quiet)
     try:
@@ -66,7 +68,7 @@ def _finish(namespace: dict[str, Any], options: CellOptions, result: ContainerRe
         namespace[options.result] = result
     if not result.ok and not options.no_raise_error:
         raise exit_error(result)
-    return result
+    return result.without_display()
 
 
 def _detach(magics: ContainerMagics, options: CellOptions, body: str, args: list[str]) -> None:
@@ -105,7 +107,8 @@ def _short(plan: dict[str, Any]) -> dict[str, Any]:
 def _narrate(result: ContainerResult) -> None:
     """``--explain``: each step, the system call, why, and how long it took."""
     total = sum(seconds for _, seconds in result.steps)
-    rows = [f"{seconds * 1e6:8.0f} µs  {text}" for text, seconds in result.steps]
+    own = re.compile(rf"/\S*/containers/{result.container_id}")
+    rows = [f"{seconds * 1e6:8.0f} µs  {own.sub('…', text)}" for text, seconds in result.steps]
     rows.append(f"{total * 1e6:8.0f} µs  in all, then execve; {result.total * 1000:.1f} ms as you saw it")
     sys.stdout.write("\n".join(["", "What made this container:", *rows, ""]))
 

@@ -15,5 +15,5 @@ def run(magics: ContainerMagics, line: str) -> Any:
     """Run one verb; a table or a document comes back as an object that the notebook shows."""
     from jupyter_containers.cli import run_verb
 
-    words = lines.words(line, magics.shell.user_ns, str(Path.cwd()))
+    words = lines.words(line, magics.namespace, str(Path.cwd()))
     return run_verb(words or ["--help"], magics.engine)

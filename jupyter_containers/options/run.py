@@ -41,8 +41,12 @@ def parse_run(
     parsed = parse(flags_for(verb), argv, context(base_dir, environ), interspersed=False)
     if not parsed.words:
         raise InvalidArgument(f"'docker {verb}' requires at least 1 argument", mend="Name an image, or host.")
-    image, *command = parsed.words
-    return options(RunOptions, parsed.values, image=image, command=tuple(command))
+    return from_parsed(parsed.values, parsed.words)
+
+
+def from_parsed(values: Mapping[str, Any], words: Sequence[str]) -> RunOptions:
+    """The options of flags that are read already; *words* are the image and the command."""
+    return options(RunOptions, values, image=words[0], command=tuple(words[1:]))
 
 
 def parse_cell(

@@ -10,6 +10,7 @@ import codecs
 import os
 import selectors
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from jupyter_containers.run.runtime import Connection, Exit
@@ -127,7 +128,5 @@ class Foreground:
         message: dict[str, Any] = {"op": "interrupt"}
         if self._interrupts > 1:
             message = {"op": "stop", "signal": 9, "reason": "interrupted"}
-        try:
+        with suppress(Exception):  # it has just ended; the loop will see that
             self._connection.tell(message)
-        except Exception:  # noqa: BLE001, S110 - it has just ended; the loop will see that
-            pass

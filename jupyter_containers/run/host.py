@@ -61,7 +61,7 @@ def _covered(image: HostImage) -> dict[str, list[str]]:
     for path in image.masks:
         above = path
         while above not in destinations and above != "/":
-            above = os.path.dirname(above)
+            above = str(Path(above).parent)
         if destinations.get(above) == "overlay":
             found.setdefault(above, []).append(path)
     return found

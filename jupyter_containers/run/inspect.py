@@ -202,7 +202,7 @@ def top(state: Mapping[str, Any]) -> dict[str, Any]:
 
 def _namespace(pid: int) -> str:
     try:
-        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+        with Path(f"/proc/{pid}/status").open(encoding="ascii", errors="replace") as file:
             fields = dict(line.split(":", 1) for line in file if ":" in line)
         depth = len(fields["NSpid"].split())
     except (OSError, KeyError):
@@ -217,7 +217,9 @@ def _root_of(pid: int) -> int:
     """The outermost ancestor of *pid* that is PID 1 of a namespace: stands for it where its link can't be read."""
     while pid > 1:
         fields = dict(
-            line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines() if ":" in line
+            line.split(":", 1)
+            for line in Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
+            if ":" in line
         )
         if fields["NSpid"].split()[-1] == "1":
             return pid

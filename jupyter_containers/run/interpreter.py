@@ -35,11 +35,11 @@ def _shebang(body: str) -> list[str]:
     return shlex.split(first[2:]) if first.startswith("#!") else []
 
 
-def _of_image(config: Mapping[str, Any]) -> Sequence[str]:
+def _of_image(config: Mapping[str, Any]) -> tuple[str, ...]:
     for words in (config.get("Cmd"), config.get("Entrypoint")):
         if words and language(words[0]):
             name = PurePosixPath(words[0]).name
-            return _WITH_FILE.get(name, (words[0],))
+            return _WITH_FILE.get(name, (str(words[0]),))
     return _SHELL
 
 

@@ -98,7 +98,8 @@ def _process(plan: Plan) -> dict[str, Any]:
         "cwd": options.workdir or plan.image_config.get("WorkingDir") or "/",
         "capabilities": sets,
         "rlimits": [
-            {"type": f"RLIMIT_{limit.name.upper()}", "soft": limit.soft, "hard": limit.hard} for limit in options.ulimits
+            {"type": f"RLIMIT_{limit.name.upper()}", "soft": limit.soft, "hard": limit.hard}
+            for limit in options.ulimits
         ],
         "noNewPrivileges": profile.no_new_privileges,
     }
@@ -162,7 +163,9 @@ def _system_mounts(plan: Plan) -> list[dict[str, Any]]:
     mounts = [
         _mount("/proc", "proc", "proc", *_HIDDEN),
         _mount("/dev", "tmpfs", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k"),
-        _mount("/dev/pts", "devpts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
+        _mount(
+            "/dev/pts", "devpts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"
+        ),
         _mount("/dev/shm", "tmpfs", "shm", *_HIDDEN, "mode=1777", shm),  # noqa: S108
         _mount("/dev/mqueue", "mqueue", "mqueue", *_HIDDEN),
     ]

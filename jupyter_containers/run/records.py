@@ -17,10 +17,62 @@ from typing import Any
 from jupyter_containers.errors import Conflict, InvalidArgument, NotFound, suggest
 
 _FILE = "container.json"
-_LEFT = ("brave calm clever curious eager fair gentle happy honest jolly keen kind lively lucky merry neat patient "
-         "polite quick quiet steady swift tidy warm wise witty").split()  # fmt: skip
-_RIGHT = ("agnesi archimedes boole curie darwin euclid euler fermi galilei gauss hopper hypatia kepler lovelace "
-          "maxwell meitner montalcini newton noether pascal perlman ritchie thompson turing volta wing").split()  # fmt: skip
+_LEFT = [
+    "brave",
+    "calm",
+    "clever",
+    "curious",
+    "eager",
+    "fair",
+    "gentle",
+    "happy",
+    "honest",
+    "jolly",
+    "keen",
+    "kind",
+    "lively",
+    "lucky",
+    "merry",
+    "neat",
+    "patient",
+    "polite",
+    "quick",
+    "quiet",
+    "steady",
+    "swift",
+    "tidy",
+    "warm",
+    "wise",
+    "witty",
+]
+_RIGHT = [
+    "agnesi",
+    "archimedes",
+    "boole",
+    "curie",
+    "darwin",
+    "euclid",
+    "euler",
+    "fermi",
+    "galilei",
+    "gauss",
+    "hopper",
+    "hypatia",
+    "kepler",
+    "lovelace",
+    "maxwell",
+    "meitner",
+    "montalcini",
+    "newton",
+    "noether",
+    "pascal",
+    "perlman",
+    "ritchie",
+    "thompson",
+    "turing",
+    "volta",
+    "wing",
+]
 
 
 @dataclass
@@ -106,7 +158,7 @@ class Records:
         wanted = name.removeprefix("/")
         if wanted and "/" not in wanted and not wanted.startswith("."):
             try:
-                record = self.read(os.readlink(self._names / wanted))
+                record = self.read(str((self._names / wanted).readlink()))
                 if record and record.name == wanted:
                     return record
             except OSError:
@@ -136,12 +188,12 @@ class Records:
                 link.symlink_to(container_id)
                 return
             except FileExistsError:
-                holder = os.readlink(link)
+                holder = str(link.readlink())
                 if (self.folder / holder / _FILE).exists():
                     break
                 link.unlink(missing_ok=True)
         raise Conflict(
-            f'Conflict. The container name "/{name}" is already in use by container "{os.readlink(link)[:12]}"',
+            f'Conflict. The container name "/{name}" is already in use by container "{str(link.readlink())[:12]}"',
             mend="Remove (or rename) that container to be able to reuse that name.",
         )
 

@@ -58,7 +58,7 @@ exec(_code, _scope)
 for _name in OUT_NAMES:
     if _name not in _scope: _sys.exit("--out: the cell has no variable " + repr(_name))
     try: _save(_name, _scope[_name])
-    except (TypeError, ValueError) as _error: _sys.exit("--out: " + repr(_name) + " can't be sent as data: " + str(_error))
+    except (TypeError, ValueError) as _error: _sys.exit("--out: " + repr(_name) + " is not data: " + str(_error))
 """
 
 
@@ -145,7 +145,9 @@ def _encoded(name: str, value: Any) -> tuple[str, bytes]:
         try:
             numpy.save(buffer, value, allow_pickle=False)
         except ValueError as error:
-            raise InvalidArgument(f"--in {name}: {error}", mend="Only arrays of numbers and text can be sent.") from None
+            raise InvalidArgument(
+                f"--in {name}: {error}", mend="Only arrays of numbers and text can be sent."
+            ) from None
         return f"{name}.npy", buffer.getvalue()
     try:
         return f"{name}.json", json.dumps(value).encode()

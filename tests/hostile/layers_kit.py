@@ -33,7 +33,7 @@ def number(value: int, width: int) -> bytes:
     return bytes(raw)
 
 
-def header(  # noqa: PLR0917
+def header(
     name: str | bytes, flag: bytes = b"0", size: int = 0, link: str | bytes = b"", mode: int = 0o644, uid: int = 0,
     gid: int = 0, mtime: int = 1, device: tuple[int, int] = (0, 0), magic: bytes = b"ustar\00000", tail: bytes = b"",
     size_field: bytes = b"",

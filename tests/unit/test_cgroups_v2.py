@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from kernel_runtime import cgroup_v2, cgroups
+from kernel_runtime import cgroup_files, cgroup_v2, cgroups
 from kernel_runtime.cgroup_v2 import SUPERVISOR, V2Hierarchy
 from kernel_runtime.cgroups import BASE_NAME
 from kernel_runtime.errors import SetupError
@@ -173,9 +173,10 @@ class Tree:
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tree:
     tree = Tree(tmp_path / "cgroup")
     calls = {**vars(os), "mkdir": tree.mkdir, "makedirs": tree.mkdir, "rmdir": tree.rmdir, "getxattr": tree.getxattr}
-    for module in (cgroups, cgroup_v2):
+    for module in (cgroups, cgroup_files, cgroup_v2):
         monkeypatch.setattr(module, "os", SimpleNamespace(**calls))
-    monkeypatch.setattr(cgroups, "write", tree.write)
+    for module in (cgroups, cgroup_files):
+        monkeypatch.setattr(module, "write", tree.write)
     return tree
 
 

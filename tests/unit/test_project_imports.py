@@ -15,7 +15,7 @@ from tests.rigs.users import CHECKOUT
 KERNEL_RUNTIME = (
     "errors",
     "spec state protocol logs syscalls syscall_table",
-    "idmap mounts cgroups cgroup_v1 cgroup_v2 capabilities seccomp seccomp_profile bpf network bridge egress"
+    "idmap mounts cgroups cgroup_files cgroup_v1 cgroup_v2 capabilities seccomp seccomp_profile bpf network bridge egress"
     " init probe devices console sysctls trees users reaper",
     "stage sandbox programs",
     "monitor children streams",

@@ -34,7 +34,7 @@ class Template:
         return "".join(run.pieces)
 
 
-class _Leave(Exception):  # noqa: N818 - no error: break and continue
+class _Leave(Exception):
     def __init__(self, again: bool) -> None:
         self.again = again
 

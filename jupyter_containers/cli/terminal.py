@@ -1,0 +1,100 @@
+"""The user's own terminal while a container uses it: its descriptors, its raw mode, its size, its signals.
+
+As docker: with ``-t`` the terminal is raw and every key goes to the container; without it signals are passed on.
+A second Ctrl-C ends a container that does not heed the first. See termios(3), signal(7).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jupyter_containers.run.runtime import Connection
+
+_PASSED_ON = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGWINCH")
+
+
+class Foreground:
+    """Holds the terminal for one container; a context manager that puts everything back.
+
+    Args:
+        interactive: standard input goes to the container (``-i``).
+        tty: the container has a terminal of its own (``-t``).
+    """
+
+    def __init__(self, interactive: bool, tty: bool) -> None:
+        self._interactive, self._tty = interactive, tty
+        self._connection: Connection | None = None
+        self._interrupts = 0
+        self._undo = contextlib.ExitStack()
+        self._null = -1
+
+    @property
+    def stdio(self) -> tuple[int, int, int]:
+        """The descriptors for the container."""
+        return (0 if self._interactive else self._null, 1, 2)
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Rows and columns of the terminal; None where there is none."""
+        try:
+            columns, rows = os.get_terminal_size(1)
+        except OSError:
+            return None
+        return rows, columns
+
+    def __enter__(self) -> Foreground:
+        """Open what is needed; the terminal itself is changed once the container runs."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._undo.callback(os.close, self._null)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Put the terminal and the signals back."""
+        self._undo.close()
+
+    def connected(self, connection: Connection) -> None:
+        """The container runs: give it the terminal and the signals."""
+        self._connection = connection
+        for name in _PASSED_ON:
+            number = getattr(signal, name)
+            self._undo.callback(signal.signal, number, signal.signal(number, self._on_signal))
+        if self._tty:
+            self._resize()
+            if self._interactive and os.isatty(0):
+                self._raw()
+
+    def _raw(self) -> None:
+        import termios
+        import tty
+
+        before = termios.tcgetattr(0)
+        self._undo.callback(termios.tcsetattr, 0, termios.TCSADRAIN, before)
+        tty.setraw(0, termios.TCSADRAIN)
+
+    def _resize(self) -> None:
+        if self.size:
+            self._tell({"op": "resize", "rows": self.size[0], "columns": self.size[1]})
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGWINCH:
+            if self._tty:
+                self._resize()
+            return
+        self._interrupts += number == signal.SIGINT
+        again = number == signal.SIGINT and self._interrupts > 1
+        self._tell({"op": "interrupt"} if again else {"op": "signal", "signal": number})
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        from jupyter_containers.errors import ContainersError
+
+        if self._connection:
+            with contextlib.suppress(OSError, ContainersError, RuntimeError):  # it has just ended
+                self._connection.tell(message)
