@@ -29,7 +29,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def rig_folder() -> Iterator[Path]:
     """Where users' homes and stores of this run lie: on a disk (overlay), short (sockets), open to every user."""
-    folder = Path(tempfile.mkdtemp(prefix="nbt-", dir="/var/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix=leaks.RIG_PREFIX, dir="/var/tmp"))
     folder.chmod(0o755)
     yield folder
     for kind in users.KINDS:
@@ -56,7 +56,7 @@ def leak_watch(request: pytest.FixtureRequest) -> Iterator[None]:
         user: User = request.getfixturevalue("as_user")
         engines.warm(user)
         folders = [user.store / "containers", user.base / "run", user.tmp]
-    before = leaks.snapshot(folders)
+    before = leaks.settled(folders)
     yield
     left = leaks.left_behind(before, folders)
     assert not left, "left behind:\n" + "\n".join(left)

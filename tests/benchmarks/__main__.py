@@ -1,4 +1,4 @@
-"""``python -m tests.benchmarks [--rounds N] [--users KIND…]``: every kind of user in turn, ours and peers interleaved."""
+"""All benchmarks (``./dev bench``): every kind of user in turn, ours and peers interleaved, budgets at the end."""
 
 from __future__ import annotations
 

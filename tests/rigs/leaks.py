@@ -1,7 +1,8 @@
 """What a run may leave behind: processes, mounts, namespaces, interfaces, cgroups, folders, descriptors.
 
-A :func:`snapshot` before and one after are compared with a bounded wait. Only what lives below the test run's own init
-(:mod:`tests.rigs.reaper`) is looked at, so other work on the machine does not disturb.
+What is there before and after is counted by kind, never by number: the launcher keeps a spare process ready, and that
+is another one after each start. Only what lives below the test run's own init (:mod:`tests.rigs.reaper`) is looked at,
+so other work on the machine does not disturb.
 """
 
 from __future__ import annotations
@@ -17,9 +18,13 @@ from pathlib import Path
 from tests.rigs import reaper
 
 _WAIT_SECONDS = 8.0
+_STILL_SECONDS = 0.25
 _CGROUPS = Path("/sys/fs/cgroup")
 _OURS = "jupyter-containers"
 _DEEPEST = 6
+_LONGEST = 160
+_HEX_TAIL = r"(?<=^jcv)[0-9a-f]+$"
+RIG_PREFIX = "nbt-"
 
 Snapshot = Counter[str]
 
@@ -35,11 +40,24 @@ def snapshot(folders: Iterable[Path] = ()) -> Snapshot:
     for pid in pids:
         found.update(_process(pid))
     found.update(_mounts(pids))
-    found.update(f"cgroup {path}" for path in _cgroups())
-    found.update(f"interface {name}" for name in os.listdir("/sys/class/net"))
+    found.update(f"cgroup {_kind(str(path))}" for path in _cgroups())
+    found.update(f"interface {re.sub(_HEX_TAIL, '', name)}" for name in os.listdir("/sys/class/net"))
     for folder in (*folders, Path(f"/tmp/{_OURS}-{os.getuid()}")):
         found.update(f"file {path}" for path in _entries(folder))
     return found
+
+
+def settled(folders: Iterable[Path] = (), seconds: float = _WAIT_SECONDS) -> Snapshot:
+    """A snapshot of a moment when nothing changes: the launcher has made its spare process."""
+    folders, end = list(folders), time.monotonic() + seconds
+    last = snapshot(folders)
+    while time.monotonic() < end:
+        time.sleep(_STILL_SECONDS)
+        now = snapshot(folders)
+        if now == last:
+            break
+        last = now
+    return last
 
 
 def left_behind(before: Snapshot, folders: Iterable[Path] = (), seconds: float = _WAIT_SECONDS) -> list[str]:
@@ -54,26 +72,26 @@ def left_behind(before: Snapshot, folders: Iterable[Path] = (), seconds: float =
 
 
 def _process(pid: int) -> Iterator[str]:
-    """The process itself, the network namespace that it keeps, its descriptors by kind."""
+    """The process itself, and where it is Python of ours its descriptors (those of namespaces too)."""
     proc = Path(f"/proc/{pid}")
     try:
         words = (proc / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-        yield f"network namespace {(proc / 'ns/net').readlink()} of {pid}"
         descriptors = list((proc / "fd").iterdir())
     except OSError:
         return  # it has just ended, or is another user's
-    yield f"process {pid} {words[:150]}"
-    for descriptor in descriptors:
+    yield f"process {words[:_LONGEST]}"
+    for descriptor in descriptors if pid == os.getpid() or "kernel_runtime" in words else ():
         with contextlib.suppress(OSError):  # the one that read this folder is closed again
-            yield f"descriptor of {pid}: {_kind(str(descriptor.readlink()))}"
+            yield f"descriptor {_kind(str(descriptor.readlink()))} of {words[:_LONGEST]}"
 
 
 def _kind(target: str) -> str:
-    """Sockets and pipes without their numbers: which one it is may change, how many may not."""
-    return re.sub(r"^(socket|pipe|anon_inode):.*", r"\1", target)
+    """Without inode numbers and ids: which one it is may change, how many may not."""
+    return re.sub(r":\[\d+\]$|\b[0-9a-f]{6,64}\b|\d{2,}", "*", target)
 
 
 def _mounts(pids: Iterable[int]) -> Iterator[str]:
+    """Mounts on our folders in every mount namespace of these processes."""
     seen = set()
     for pid in pids:
         try:
@@ -86,7 +104,8 @@ def _mounts(pids: Iterable[int]) -> Iterator[str]:
         seen.add(namespace)
         for line in lines:
             point, kind = line.split()[4], line.rpartition(" - ")[2].split()[0]
-            yield f"mount of {kind} on {point} in {namespace}"
+            if _OURS in point or RIG_PREFIX in point:
+                yield f"mount of {kind} on {point}"
 
 
 def _cgroups() -> Iterator[Path]:
