@@ -109,6 +109,8 @@ def system_calls(tables: dict[str, dict[str, int]]) -> dict[str, dict[str, str]]
     """The calls that nobody inside may make, in each way to call the kernel."""
     found: dict[str, dict[str, str]] = {}
     for name, numbers in tables.items():
+        if name.endswith("_ARM"):
+            continue  # its calls can't be made from a 64-bit program
         way = _by_interrupt if name.endswith("X86") else call
         ways: dict[str, str] = {}
         for wanted in CALLS:
@@ -189,21 +191,34 @@ def devices() -> dict[str, Any]:
     return {"nodes": nodes, "changed": changed, "names": sorted(os.listdir("/dev"))}
 
 
-def processes() -> dict[str, Any]:
-    """Which processes can be seen, and what can be done to the first one's parent."""
+def processes(host: list[int]) -> dict[str, Any]:
+    """Which processes can be seen, and what can be done to those of the *host*."""
+    pids = sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
+    others = [pid for pid in host if pid not in pids]
+    parent = next(line.split()[1] for line in read("/proc/1/status").splitlines() if line.startswith("PPid"))
     return {
-        "pids": sorted(int(name) for name in os.listdir("/proc") if name.isdigit()),
+        "pids": pids,
         "self": os.getpid(),
-        "parent of 1": next(line.split()[1] for line in read("/proc/1/status").splitlines() if line.startswith("PPid")),
+        "parent of 1": parent,
         "root of 1": os.listdir("/proc/1/root"),
-        "kill": {str(pid): attempt(lambda pid=pid: os.kill(pid, 0)) for pid in _elsewhere()},
+        "kill": [attempt(lambda pid=pid: os.kill(pid, 0)) for pid in others],
+        "read memory": [_read_memory(pid) for pid in others],
+        "attach": [in_child(lambda pid=pid: ptrace(16, pid)) for pid in others],
     }
 
 
-def _elsewhere() -> list[int]:
-    """Numbers that are processes of the host but not of the container."""
-    mine = {int(name) for name in os.listdir("/proc") if name.isdigit()}
-    return [pid for pid in (int(word) for word in os.environ.get("HOST_PIDS", "").split()) if pid not in mine]
+def ptrace(request: int, pid: int) -> str:
+    """ptrace(2): 16 is PTRACE_ATTACH."""
+    ctypes.set_errno(0)
+    return "ok" if LIBC.ptrace(request, pid, 0, 0) == 0 else errno.errorcode.get(ctypes.get_errno(), "?")
+
+
+def _read_memory(pid: int) -> str:
+    buffer = ctypes.create_string_buffer(16)
+    vector = (ctypes.c_void_p * 2)(ctypes.addressof(buffer), 16)
+    ctypes.set_errno(0)
+    done = LIBC.process_vm_readv(pid, vector, 1, vector, 1, 0)
+    return "ok" if done >= 0 else errno.errorcode.get(ctypes.get_errno(), "?")
 
 
 def descriptors() -> dict[str, str]:
@@ -217,12 +232,19 @@ def descriptors() -> dict[str, str]:
     return found
 
 
-def program_of_one() -> dict[str, str]:
-    """/proc/1/exe as it is seen from another process: never the host's Python for writing."""
-    return {"write": open_for_writing("/proc/1/exe"), "append": open_for_writing("/proc/self/exe")}
+def program() -> dict[str, str]:
+    """The file that this very process executes: opened for writing, directly and through another's descriptor; changed."""
+    mode = os.stat("/proc/self/exe").st_mode & 0o7777
+    fd = os.open("/proc/self/exe", os.O_RDONLY)
+    return {
+        "write": open_for_writing("/proc/self/exe"),
+        "descriptor": open_for_writing(f"/proc/self/fd/{fd}"),
+        "change": attempt(lambda: os.chmod("/proc/self/exe", mode)),
+        "name": os.readlink("/proc/self/exe"),
+    }
 
 
-def facts(tables: str) -> dict[str, Any]:
+def facts(tables: str, host: str) -> dict[str, Any]:
     """All of it."""
     status = dict(line.split(":\t", 1) for line in read("/proc/self/status").splitlines() if ":\t" in line)
     return {
@@ -234,12 +256,11 @@ def facts(tables: str) -> dict[str, Any]:
         "sockets": sockets(),
         "cgroups": cgroups(),
         "devices": devices(),
-        "processes": processes(),
+        "processes": processes(json.loads(host)),
         "descriptors": descriptors(),
         "environment": dict(os.environ),
         "namespaces": {name: os.readlink(f"/proc/self/ns/{name}") for name in os.listdir("/proc/self/ns")},
         "uptime": read("/proc/uptime").split()[0],
-        "program": program_of_one(),
         "shm": attempt(lambda: os.close(os.open("/dev/shm/x", os.O_CREAT | os.O_WRONLY))),
     }
 
@@ -322,6 +343,11 @@ def _is_runtime(pid: int) -> bool:
         return False
 
 
+def identity() -> dict[str, Any]:
+    """Who this is."""
+    return {"uid": os.getresuid(), "gid": os.getresgid(), "groups": os.getgroups()}
+
+
 def first() -> dict[str, Any]:
     """What a program started under ``--init`` can do to the init, which is a process of the runtime."""
     return {
@@ -331,13 +357,13 @@ def first() -> dict[str, Any]:
         "exe": open_for_writing("/proc/1/exe"),
         "mem": attempt(lambda: os.close(os.open("/proc/1/mem", os.O_RDWR))),
         "root": attempt(lambda: os.listdir("/proc/1/root")),
-        "ptrace": in_child(lambda: "ok" if LIBC.ptrace(16, 1, 0, 0) == 0 else errno.errorcode[ctypes.get_errno()]),
+        "ptrace": in_child(lambda: ptrace(16, 1)),
     }
 
 
 PARTS: dict[str, Callable[..., Any]] = {
     "facts": facts, "connect": connect, "abstract": abstract, "terminal": terminal, "watch": watch, "first": first,
-    "descriptors": descriptors, "program": program_of_one,
+    "descriptors": descriptors, "program": program, "identity": identity,
 }  # fmt: skip
 
 if __name__ == "__main__":

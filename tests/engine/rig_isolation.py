@@ -34,10 +34,13 @@ HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 PERSONS = {"root": "root", "rootless": "jc-subids", "rootless-single": "jc-nosubids"}
 APPLETS = ("sh", "id", "cat", "ls", "sleep", "true", "echo", "pwd", "touch", "chmod", "mkdir", "ln", "stat", "grep", "env",
-           "wc", "mount", "nc", "ip", "tr", "kill", "mknod", "head", "rm")  # fmt: skip
+           "wc", "mount", "ip", "tr", "kill", "mknod", "head", "rm", "find", "readlink", "tty")  # fmt: skip
 PASSWD = b"root:x:0:0:root:/root:/bin/sh\nalice:x:1000:1000::/home/alice:/bin/sh\n1001:x:0:0:numeric:/:/bin/sh\n"
 GROUP = b"root:x:0:\nalice:x:1000:\nstaff:x:50:alice,bob\naudio:x:29:bob\n1002:x:0:\n"
 IN_PROBE = "__future__, collections.abc, typing, ctypes, json, os, socket, struct, fcntl, errno, mmap, signal, termios, time, encodings.idna, encodings.ascii"
+
+PYTHON = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
+SUID = f"{os.path.dirname(PYTHON)}/suid-python"
 
 
 def unable(reason: str) -> None:
@@ -89,14 +92,13 @@ def _busybox_root() -> tuple[Entry, ...]:
     links = [Entry(f"bin/{name}", link="busybox") for name in APPLETS]
     passwd, group = Entry("etc/passwd", PASSWD, mode=0o644), Entry("etc/group", GROUP, mode=0o644)
     program = Path(busybox).read_bytes()
-    suid = Entry("bin/suid-busybox", program, mode=0o4755)
-    return (*(Entry(name) for name in folders), Entry("bin/busybox", program), *links, passwd, group, suid)
+    return (*(Entry(name) for name in folders), Entry("bin/busybox", program), *links, passwd, group)
 
 
 @cache
 def python_tar() -> bytes:
     """The root tar with this machine's Python in it, as far as :mod:`probe_inside` needs it."""
-    python = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
+    python = PYTHON
     code = f"import sys, {IN_PROBE}; print(*(m.__file__ for m in list(sys.modules.values()) if getattr(m, '__file__', '')))"
     modules = subprocess.run([python, "-I", "-S", "-c", code], capture_output=True, text=True, check=True).stdout.split()
     programs = [python, *(module for module in modules if module.endswith(".so"))]
@@ -108,8 +110,8 @@ def python_tar() -> bytes:
     entries = [Entry(name.lstrip("/"), Path(path).read_bytes()) for name, path in names.items()]
     probe = Entry("probe_inside.py", (HERE / "probe_inside.py").read_bytes())
     folders = sorted({str(folder) for entry in entries for folder in Path(entry.name).parents} - {"."})
-    home = Entry("etc/python-path", python.encode())
-    return root_tar(*(Entry(name) for name in folders), *entries, probe, home, Entry("bin/python3", link=python))
+    suid = Entry(SUID.lstrip("/"), Path(python).read_bytes(), mode=0o4755)
+    return root_tar(*(Entry(name) for name in folders), *entries, probe, suid, Entry("bin/python3", link=python))
 
 
 def _output(*words: str) -> bytes:
@@ -216,6 +218,19 @@ class Box:
         """``exec`` in a running container."""
         return Outcome(**self.ask("exec", id=container, command=list(command), options=options))
 
+    def bundle(self, changes: Mapping[str, Any], *command: str, image: str = "", **options: Any) -> Outcome:
+        """Run a config.json in which *changes* (``linux.maskedPaths`` …) were made; what only a spec can ask for.
+
+        Mounts whose destination is in *changes*' ``without`` are taken out.
+        """
+        asked = _options(image or self.plain(), command, {"rm": False, **options})
+        return Outcome(**self.ask("bundle", options=asked, changes=dict(changes)))
+
+    def terminal(self, *words: str, **options: Any) -> dict[str, Any]:
+        """Run a part of the probe on the caller's own terminal: what it found, and what waits in the terminal."""
+        command = ("python3", "-I", "-S", "-B", "/probe_inside.py", *words)
+        return dict(self.ask("terminal", options=_options(self.python(), command, options)))
+
     def logs(self, container: str) -> str:
         """What it printed so far."""
         return str(self.ask("logs", id=container)["text"])
@@ -267,7 +282,8 @@ def facts_of(rung: str) -> dict[str, Any]:
     from kernel_runtime import syscall_table
 
     tables = {abi.name: syscall_table.numbers(abi) for abi in syscall_table.abis(os.uname().machine)}
-    found = box_of(rung).probe("facts", json.dumps(tables))
+    box = box_of(rung)
+    found = box.probe("facts", json.dumps(tables), json.dumps([os.getpid(), box.info()["pid"]]))
     assert isinstance(found, dict)
     return found
 

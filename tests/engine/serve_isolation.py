@@ -5,9 +5,15 @@ Run as ``serve_isolation.py STORE RUNG`` by the person of that rung.
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import pty
+import struct
 import sys
+import termios
 import traceback
+import tty
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -49,6 +55,8 @@ def bundle(engine: Engine, asked: Message) -> Message:
     container = engine.containers.create(RunOptions.from_dict(asked["options"]))
     path = container.record.bundle / "config.json"
     config = json.loads(path.read_text())
+    without = asked["changes"].pop("without", [])
+    config["mounts"] = [mount for mount in config["mounts"] if mount["destination"] not in without]
     for place, value in asked["changes"].items():
         *parents, last = place.split(".")
         here = config
@@ -62,6 +70,29 @@ def bundle(engine: Engine, asked: Message) -> Message:
         return {"code": code, "out": b"".join([container.logs()]).decode(errors="replace")}
     finally:
         container.remove(force=True)
+
+
+def terminal(engine: Engine, asked: Message) -> Message:
+    """Run on a terminal that is the controlling one of its caller; the output, and bytes pushed into the terminal."""
+    master, slave = pty.openpty()
+    tty.setraw(slave)
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.setsid()
+        fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+        try:
+            engine.containers.run_with_stdio(RunOptions.from_dict(asked["options"]), (slave, writer, writer))
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with open(reader, encoding="utf-8") as file:
+        text = file.read()
+    os.waitpid(pid, 0)
+    waiting = struct.unpack("i", fcntl.ioctl(slave, termios.FIONREAD, b"    "))[0]
+    os.close(master)
+    os.close(slave)
+    return {"found": json.loads(text), "waiting": waiting}
 
 
 def logs(engine: Engine, asked: Message) -> Message:
@@ -93,7 +124,7 @@ def leave(engine: Engine, _asked: Message) -> Message:
 
 OPERATIONS: dict[str, Callable[[Engine, Message], Message]] = {
     "import": import_image, "run": run, "start": start, "exec": execute, "bundle": bundle, "logs": logs, "end": end,
-    "info": info, "quit": leave,
+    "info": info, "terminal": terminal, "quit": leave,
 }  # fmt: skip
 
 
