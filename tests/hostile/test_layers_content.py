@@ -126,8 +126,8 @@ def test_c76_a_device_0_0_is_no_whiteout(world: World) -> None:
 @pytest.mark.parametrize("space", ["trusted.overlay.", "user.overlay."])
 def test_c76_overlay_attributes_in_a_layer_mean_nothing(world: World, space: str) -> None:
     lower = tar(folder("d"), file("d/old", b"old"), file("secret", b"secret"))
-    marks = {f"SCHILY.xattr.{space}{name}": value for name, value in
-             {"opaque": b"y", "redirect": b"/secret", "metacopy": b"", "whiteout": b"", "origin": b"x"}.items()}  # fmt: skip
+    names = {"opaque": b"y", "redirect": b"/secret", "metacopy": b"", "whiteout": b"", "origin": b"x"}
+    marks = {f"SCHILY.xattr.{space}{name}": value for name, value in names.items()}
     upper = tar(pax(marks) + folder("d"), pax(marks) + file("d/f", b"new"))
     roots = world.unpack(lower, upper)
     assert world.merged(roots, "ls -A d; cat d/f") == "f\nold\nnew"
