@@ -42,8 +42,8 @@ def order(**fields: Any) -> dict[str, Any]:
 def description(root: Path) -> dict[str, tuple[Any, ...]]:
     """Everything of a tree but what unpacking may change: times of access, inode numbers."""
     found, inodes = {}, dict[tuple[int, int], str]()
-    for folder, folders, files in os.walk(root):
-        for name in [*folders, *files, "."]:
+    for folder, folders, files in sorted(os.walk(root)):
+        for name in sorted([*folders, *files, "."]):
             path = Path(folder, name)
             status = path.lstat()
             key = str(path.relative_to(root))
