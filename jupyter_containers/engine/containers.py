@@ -194,7 +194,7 @@ def _options(image: RunOptions | str, command: str | Sequence[str] | None, keywo
     if isinstance(image, RunOptions):
         return replace(image, **keywords) if keywords else image
     wanted = {name: value for name, value in keywords.items() if name not in ("stdout", "stderr")}
-    return options_from_keywords(image, command, **wanted)
+    return options_from_keywords(image, command, wanted)
 
 
 def _run_fields(options: dict[str, Any]) -> dict[str, Any]:

@@ -34,7 +34,7 @@ class Text:
         return _pre(self.text)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Table(Text):
     """A table.
 
@@ -56,7 +56,7 @@ class Table(Text):
         return f"<table class='jc-table'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Json(Text):
     """JSON data, shown indented by four as docker does; *data* is the value."""
 
