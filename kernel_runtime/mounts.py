@@ -53,6 +53,7 @@ _ATTRIBUTES = {
     sc.MS_NODEV: sc.MOUNT_ATTR_NODEV,
     sc.MS_NOEXEC: sc.MOUNT_ATTR_NOEXEC,
 }
+_MOST_LINKS = 40
 _NEVER_A_LINK = {"/proc", "/sys", "/dev"}
 
 
@@ -116,9 +117,13 @@ class Root:
         except FileNotFoundError:
             if not make:
                 raise
+        except OSError as error:
+            if error.errno == errno.ELOOP and not follow:
+                raise SetupError("mount", path, "it is a symbolic link in the image") from error
+            raise
         return self._make(path, make, resolve)
 
-    def _make(self, path: str, make: str, resolve: int) -> int:
+    def _make(self, path: str, make: str, resolve: int, links: int = 0) -> int:
         parts = [part for part in path.split("/") if part not in ("", ".")]
         here = sc.openat2(self.fd, "/", os.O_PATH | os.O_DIRECTORY, 0, resolve)
         done = ""
@@ -127,14 +132,26 @@ class Root:
             try:
                 inner = sc.openat2(self.fd, done, os.O_PATH, 0, resolve)
             except FileNotFoundError:
-                if number == len(parts) and make == "file":
-                    os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644, dir_fd=here))
-                else:
-                    os.mkdir(part, 0o755, dir_fd=here)
+                try:
+                    if number == len(parts) and make == "file":
+                        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644, dir_fd=here))
+                    else:
+                        os.mkdir(part, 0o755, dir_fd=here)
+                except FileExistsError:
+                    return self._make_behind_link(here, done, "/".join(parts[number:]), make, resolve, links)
                 inner = sc.openat2(here, part, os.O_PATH | os.O_NOFOLLOW, 0, sc.RESOLVE_BENEATH)
             os.close(here)
             here = inner
         return here
+
+    def _make_behind_link(self, here: int, link: str, rest: str, make: str, resolve: int, links: int) -> int:
+        """Make what a dangling link of the image points to (/etc/resolv.conf with systemd), inside the root."""
+        target = os.readlink(os.path.basename(link), dir_fd=here)
+        os.close(here)
+        if resolve & sc.RESOLVE_NO_SYMLINKS or links >= _MOST_LINKS:
+            raise SetupError("mount", link, "it is a symbolic link in the image")
+        path = os.path.join(os.path.dirname(link), target, rest).rstrip("/")
+        return self._make(path, make, resolve, links + 1)
 
 
 def mount_root(path: str, mount: Mount | None, in_user_namespace: bool) -> None:
@@ -187,14 +204,8 @@ def mount_one(root: Root, mount: Mount) -> None:
     if options.is_bind:
         _bind(root, mount, options, follow)
     else:
-        try:
-            target = root.resolve(mount.destination, "directory", follow)
-            with target as path:
-                _mount_new(root, mount, options, path)
-        except OSError as error:
-            if error.errno == errno.ELOOP:
-                raise SetupError("mount", mount.destination, "it is a symbolic link in the image") from error
-            raise
+        with root.resolve(mount.destination, "directory", follow) as path:
+            _mount_new(root, mount, options, path)
     if options.propagation:
         with root.resolve(mount.destination) as path:
             sc.mount(None, path, None, options.propagation)

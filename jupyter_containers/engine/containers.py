@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -29,7 +30,7 @@ class Containers:
     def __init__(self, settings: Settings, records: Records, runtime: Runtime, images: Images) -> None:
         self._settings, self.records, self.runtime, self._images = settings, records, runtime, images
         self._bundles = Bundles(settings, records, runtime)
-        self._swept = False
+        self._swept = self._told = False
 
     # -- finding -----------------------------------------------------------------------------------------------
 
@@ -99,6 +100,7 @@ class Containers:
 
     def run_detached(self, options: RunOptions) -> Container:
         """Start a new container in the background."""
+        options, _ = self._within_reach(options)
         container = Container(self, self._make(options, None))
         try:
             container.start()
@@ -123,6 +125,9 @@ class Containers:
             stdin: a descriptor for its standard input; none means an empty one.
         """
         begun = time.perf_counter()
+        options, notice = self._within_reach(options)
+        if notice and on_output:
+            on_output("stderr", notice)
         record = self._make(options, extra, args)
         pipes = Pipes()
         try:
@@ -149,6 +154,9 @@ class Containers:
         Args:
             connected: called with the connection once it runs, to pass on signals and window sizes.
         """
+        options, notice = self._within_reach(options)
+        if notice:
+            os.write(stdio[2], notice.encode())
         record = self._make(options, None)
         try:
             connection, _ = self.runtime.start(record.bundle, stdio, **_request(options, self))
@@ -173,6 +181,15 @@ class Containers:
             record.bundle, None, **{**_request(options, self), "owned": False, "log": True}
         )
         connection.close()
+
+    def _within_reach(self, options: RunOptions) -> tuple[RunOptions, str]:
+        """Options whose network can be had here: without pasta or its like the default one is ``none``, said once."""
+        outside = self.runtime.outside if options.network == "default" else {"outside": True}
+        if outside["outside"]:
+            return options, ""
+        notice = "" if self._told else f"[no network to the outside: {outside['why']}. {outside['mend']}]\n"
+        self._told = True
+        return replace(options, network="none"), notice
 
     def plan(self, options: RunOptions, args: Sequence[str] | None = None) -> dict[str, Any]:
         """The config.json of a container, which is not made (``--dry-run``)."""
