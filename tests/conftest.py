@@ -38,6 +38,17 @@ def rig_folder() -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_folders(rig_folder: Path) -> Iterator[User]:
+    """Tests in the suite's own process, too, use a store and a runtime folder of this run, never the developer's."""
+    user = users.make(users.own_kind(), rig_folder / users.own_kind())
+    names = ("XDG_RUNTIME_DIR", "JUPYTER_CONTAINERS_HOME")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in names:
+            patch.setenv(name, user.environment[name])
+        yield user
+
+
 @pytest.fixture(scope="session", params=users.KINDS)
 def as_user(request: pytest.FixtureRequest, rig_folder: Path) -> User:
     """The same test as root, as a user with subordinate ids, and as one without.
@@ -51,11 +62,9 @@ def as_user(request: pytest.FixtureRequest, rig_folder: Path) -> User:
 @pytest.fixture
 def leak_watch(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fails the test if anything is there afterwards that was not before; the launcher itself is started first."""
-    folders = []
-    if "as_user" in request.fixturenames:
-        user: User = request.getfixturevalue("as_user")
-        engines.warm(user)
-        folders = [user.store / "containers", user.base / "run", user.tmp]
+    user: User = request.getfixturevalue("as_user" if "as_user" in request.fixturenames else "own_folders")
+    engines.warm(user)
+    folders = [user.store / "containers", user.base / "run", user.tmp]
     before = leaks.settled(folders)
     yield
     left = leaks.left_behind(before, folders)

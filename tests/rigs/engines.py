@@ -28,7 +28,7 @@ def add_busybox(user: User) -> str:
 
 
 def warm(user: User) -> None:
-    """Have the launcher and its helpers run, so that they are not taken for a leak."""
+    """Have the launcher, its helpers and a spare monitor for each network run: they stay, and are no leak."""
     add_busybox(user)
     user.call(_run_true)
 
@@ -56,7 +56,8 @@ def _import(tar: str) -> None:
 def _run_true() -> None:
     from jupyter_containers import from_env
 
-    from_env().containers.run(BUSYBOX, ["true"], remove=True)
+    for network in ("default", "host", "none"):
+        from_env().containers.run(BUSYBOX, ["true"], remove=True, network=network)
 
 
 def _end(store: str) -> None:
