@@ -29,7 +29,10 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def rig_folder() -> Iterator[Path]:
     """Where users' homes and stores of this run lie: on a disk (overlay), short (sockets), open to every user."""
-    folder = Path(tempfile.mkdtemp(prefix=leaks.RIG_PREFIX, dir="/var/tmp"))
+    for old in Path("/var/tmp").glob(f"{leaks.RIG_PREFIX}*-*"):
+        if not Path("/proc", old.name.split("-")[1]).exists():  # of a run that was killed
+            shutil.rmtree(old, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{leaks.RIG_PREFIX}{os.getpid()}-", dir="/var/tmp"))
     folder.chmod(0o755)
     yield folder
     for kind in users.KINDS:
