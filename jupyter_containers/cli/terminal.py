@@ -1,7 +1,8 @@
 """The user's own terminal while a container uses it: its descriptors, its raw mode, its size, its signals.
 
 As docker: with ``-t`` the terminal is raw and every key goes to the container; without it signals are passed on.
-A second Ctrl-C ends a container that does not heed the first. See termios(3), signal(7).
+What docker lets hang is ended: a second Ctrl-C (or SIGTERM) is followed by stronger signals, and so is the loss of the
+terminal. See termios(3), signal(7).
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jupyter_containers.run.runtime import Connection
 
+_ENDING = (signal.SIGINT, signal.SIGTERM)
+_GRACE = 3.0  # seconds
 _PASSED_ON = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGWINCH")
 
 
@@ -30,7 +33,7 @@ class Foreground:
     def __init__(self, interactive: bool, tty: bool) -> None:
         self._interactive, self._tty = interactive, tty
         self._connection: Connection | None = None
-        self._interrupts = 0
+        self._seen: set[int] = set()
         self._undo = contextlib.ExitStack()
         self._null = -1
 
@@ -88,8 +91,11 @@ class Foreground:
             if self._tty:
                 self._resize()
             return
-        self._interrupts += number == signal.SIGINT
-        again = number == signal.SIGINT and self._interrupts > 1
+        if number == signal.SIGHUP:  # the terminal is gone, nobody can end the container by hand any more
+            self._tell({"op": "stop", "signal": number, "grace": _GRACE})
+            return
+        again = number in _ENDING and number in self._seen
+        self._seen.add(number)
         self._tell({"op": "interrupt"} if again else {"op": "signal", "signal": number})
 
     def _tell(self, message: dict[str, Any]) -> None:
