@@ -314,8 +314,6 @@ class Monitor:
         self.reason = self.reason or reason
         number = signals[0]
         deaf = number != signal.SIGKILL and not self.child.listens_to(number)
-        if number == signal.SIGKILL:
-            self.group.kill()
         self.child.signal(number, group=True)
         if signals[1:]:
             wait = min(grace, _DEAF_GRACE) if deaf else grace
