@@ -140,7 +140,7 @@ def main(store: str, rung: str) -> None:
             answer = {"code": code, "kind": type(error).__name__, "text": str(error)}
             if asked["op"] not in ("run", "exec", "bundle"):
                 answer = {"crash": f"{type(error).__name__}: {error}"}
-        except Exception:
+        except Exception:  # noqa: BLE001 - told to the test
             answer = {"crash": traceback.format_exc()}
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
