@@ -96,7 +96,13 @@ def _look(path: str) -> dict[str, Any]:
     found = os.stat(path)
     if os.path.isdir(path):
         make = attempt(lambda: os.mkdir(f"{path}/x"))
-        return {"folder": True, "content": os.listdir(path), "write": make, "links": found.st_nlink, "device": found.st_dev}
+        return {
+            "folder": True,
+            "content": os.listdir(path),
+            "write": make,
+            "links": found.st_nlink,
+            "device": found.st_dev,
+        }
     try:
         with open(path, "rb") as file:
             content = file.read(64).hex()
@@ -177,7 +183,9 @@ def devices() -> dict[str, Any]:
         major, minor, _, name = line.split()
         for folder in ("/", "/dev", "/dev/shm", "/tmp"):
             path = f"{folder}/probe-{name}"
-            made = attempt(lambda path=path, n=(major, minor): os.mknod(path, 0o060600, os.makedev(int(n[0]), int(n[1]))))
+            made = attempt(
+                lambda path=path, n=(major, minor): os.mknod(path, 0o060600, os.makedev(int(n[0]), int(n[1])))
+            )
             nodes[path] = [made, attempt(lambda path=path: os.close(os.open(path, os.O_RDONLY)))]
     path = "/tmp/probe-mem"
     made = attempt(lambda: os.mknod(path, 0o020600, os.makedev(1, 1)))

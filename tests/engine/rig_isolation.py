@@ -100,7 +100,9 @@ def python_tar() -> bytes:
     """The root tar with this machine's Python in it, as far as :mod:`probe_inside` needs it."""
     python = PYTHON
     code = f"import sys, {IN_PROBE}; print(*(m.__file__ for m in list(sys.modules.values()) if getattr(m, '__file__', '')))"
-    modules = subprocess.run([python, "-I", "-S", "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    modules = subprocess.run(
+        [python, "-I", "-S", "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
     programs = [python, *(module for module in modules if module.endswith(".so"))]
     names = {os.path.realpath(path): path for path in (*modules, python)}
     for program in programs:

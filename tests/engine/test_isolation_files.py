@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.engine.rig_isolation import HERE, PYTHON, SUID, Box, Entry, box, facts, root_tar  # noqa: F401 - fixtures
 
 from kernel_runtime.mounts import PROC_FILES
+from tests.engine.rig_isolation import HERE, PYTHON, SUID, Box, Entry, box, facts, root_tar  # noqa: F401 - fixtures
 
 PROBE = ("-I", "-S", "-B", "/probe_inside.py")
 NULL = os.makedev(1, 3)
 
 
 def test_a01_masked_paths_are_empty(facts: dict[str, Any]) -> None:
-    """moby daemon/pkg/oci/defaults.go (GHSA-6fw5-f8r9-fgfm, GHSA-jq35-85cj-fj4p): what tells about the host is empty."""
+    """Moby daemon/pkg/oci/defaults.go (GHSA-6fw5-f8r9-fgfm, GHSA-jq35-85cj-fj4p): what tells about the host is empty."""
     assert {"/proc/interrupts", "/proc/keys", "/sys/firmware"} & set(facts["masked"])
     for path, found in facts["masked"].items():
         assert found["content"] in ([], ""), path
@@ -30,7 +30,7 @@ def test_a01_masked_paths_are_empty(facts: dict[str, Any]) -> None:
 
 
 def test_a02_settings_of_the_kernel_are_read_only(facts: dict[str, Any]) -> None:
-    """moby defaults.go; CDK mount_procfs.go: neither core_pattern nor sysrq-trigger nor /sys can be opened for writing.
+    """Moby defaults.go; CDK mount_procfs.go: neither core_pattern nor sysrq-trigger nor /sys can be opened for writing.
 
     In a user namespace the owner's check (EACCES) speaks before the read-only mount does.
     """
@@ -44,19 +44,21 @@ def test_a02_settings_of_the_kernel_are_read_only(facts: dict[str, Any]) -> None
 
 
 def test_a04_masked_folders_share_one_empty_file_system(box: Box, facts: dict[str, Any]) -> None:
-    """runc tests/integration/mask.bats: right number of links, one tmpfs, duplicates and missing paths are fine."""
+    """Runc tests/integration/mask.bats: right number of links, one tmpfs, duplicates and missing paths are fine."""
     folders = [found for found in facts["masked"].values() if found["folder"]]
     assert folders
     assert {found["links"] for found in folders} == {2}
     assert len({found["device"] for found in folders}) == 1
     paths = ["/proc/acpi", "/proc/acpi", "/sys/firmware", "/no/such/path", "/etc/passwd", "/etc/passwd/x"]
-    done = box.bundle({"linux.maskedPaths": paths}, "sh", "-c", "ls /proc/acpi /sys/firmware; cat /etc/passwd; echo end")
+    done = box.bundle(
+        {"linux.maskedPaths": paths}, "sh", "-c", "ls /proc/acpi /sys/firmware; cat /etc/passwd; echo end"
+    )
     assert done.lines == ["/proc/acpi:", "", "/sys/firmware:", "end"], done
 
 
 @pytest.mark.parametrize("folder", ["proc", "sys"])
 def test_a04_a_linked_proc_or_sys_is_refused(box: Box, folder: str) -> None:
-    """runc mask.bats, crun test_paths.py: an image whose /proc or /sys is a link does not start."""
+    """Runc mask.bats, crun test_paths.py: an image whose /proc or /sys is a link does not start."""
     victim = box.folder / "victim"
     victim.mkdir(exist_ok=True)
     image = box.image(f"linked-{folder}", root_tar(Entry(folder, link=str(victim)), without=(folder,)))
@@ -68,7 +70,7 @@ def test_a04_a_linked_proc_or_sys_is_refused(box: Box, folder: str) -> None:
 
 @pytest.mark.parametrize("target", ["/proc/self/attr", "/proc/sys/net", "/proc", "/proc/sysrq-trigger", "/link"])
 def test_a07_nothing_is_mounted_over_parts_of_proc(box: Box, target: str) -> None:
-    """runc CVE-2019-19921, CVE-2023-27561, CVE-2025-52881: a mount in /proc could stand for what the runtime writes.
+    """Runc CVE-2019-19921, CVE-2023-27561, CVE-2025-52881: a mount in /proc could stand for what the runtime writes.
 
     The runtime writes no LSM label, but oom_score_adj, uid_map and sysctls through the container's /proc.
     """
@@ -93,7 +95,7 @@ def test_a07_files_of_proc_that_lxcfs_replaces_may_be_mounted(box: Box) -> None:
 
 
 def test_a09_no_descriptor_of_the_host_leaks(box: Box, facts: dict[str, Any]) -> None:
-    """runc create.bats "detect fd leak": only 0, 1 and 2, in the first process and in those that join."""
+    """Runc create.bats "detect fd leak": only 0, 1 and 2, in the first process and in those that join."""
     assert set(facts["descriptors"]) == {"0", "1", "2"}, facts["descriptors"]
     container = box.start(box.python(), "sleep", "60")
     try:
@@ -146,7 +148,7 @@ def test_a17_cgroups_cannot_be_written(facts: dict[str, Any]) -> None:
 
 
 def test_a18_no_cgroup_of_the_host_is_shown(facts: dict[str, Any]) -> None:
-    """runc CVE-2023-25809: what is mounted on /sys/fs/cgroup is the container's own group, in its own namespace."""
+    """Runc CVE-2023-25809: what is mounted on /sys/fs/cgroup is the container's own group, in its own namespace."""
     assert facts["namespaces"]["cgroup"] != os.readlink("/proc/self/ns/cgroup")
     for line in facts["mounts"]:
         fields = line.split()
