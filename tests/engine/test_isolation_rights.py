@@ -75,19 +75,21 @@ def test_a12_dropped_capabilities_are_gone(box: Box) -> None:
 
 @pytest.mark.parametrize("forbidden", [False, True])
 def test_a13_no_new_privileges(box: Box, forbidden: bool) -> None:
-    """runc capabilities.bats: with ``no-new-privileges`` a set-uid program of the image gains nothing, without it does.
+    """Runc capabilities.bats: with ``no-new-privileges`` a set-uid program of the image gains nothing, without it does.
 
     rootless-single: the only id there is bears alice's number, so set-uid never gains anything.
     """
     options = ["no-new-privileges"] if forbidden else []
-    code = "import os; print(os.geteuid(), [l.split()[1] for l in open('/proc/self/status') if l.startswith('NoNew')][0])"
+    code = (
+        "import os; print(os.geteuid(), [l.split()[1] for l in open('/proc/self/status') if l.startswith('NoNew')][0])"
+    )
     done = box.run(box.python(), SUID, "-I", "-S", "-B", "-c", code, user="alice", security_opt=options)
     gains = not forbidden and box.rung != "rootless-single"
     assert done.out.split() == ["0" if gains else "1000", "1" if forbidden else "0"], done
 
 
 def test_a14_dangerous_system_calls_are_denied(facts: dict[str, Any]) -> None:
-    """moby profiles/seccomp/default.json, amicontained, bubblewrap test-seccomp.py: EPERM, and ENOSYS for clone3."""
+    """Moby profiles/seccomp/default.json, amicontained, bubblewrap test-seccomp.py: EPERM, and ENOSYS for clone3."""
     assert facts["status"]["Seccomp"] == "2"
     calls = dict(next(iter(facts["calls"].values())))
     assert calls.pop("getppid") == "ok"
@@ -97,7 +99,7 @@ def test_a14_dangerous_system_calls_are_denied(facts: dict[str, Any]) -> None:
 
 
 def test_a14_also_for_those_that_join(box: Box) -> None:
-    """runc seccomp.bats: ``exec`` gets the same filter."""
+    """Runc seccomp.bats: ``exec`` gets the same filter."""
     container = box.start(box.plain(), "sleep", "60")
     try:
         status = _status(box.execute(container, "cat", "/proc/self/status").out)
@@ -107,7 +109,7 @@ def test_a14_also_for_those_that_join(box: Box) -> None:
 
 
 def test_a15_the_filter_covers_the_other_numbers(facts: dict[str, Any]) -> None:
-    """crun test_seccomp.py: the i386 table by ``int 0x80`` and the x32 numbers are denied alike.
+    """Crun test_seccomp.py: the i386 table by ``int 0x80`` and the x32 numbers are denied alike.
 
     Where this kernel has no such table the answer is ENOSYS from everything, or a signal; never success.
     """
@@ -167,7 +169,7 @@ def test_a26_supplementary_groups_are_the_images(box: Box, user: str, more: list
     "root:nobody-here", "0:-1", " ", "root root", "a\nb", "..", "alice:4294967295", "%00",
 ])  # fmt: skip
 def test_a27_odd_users_are_refused(box: Box, user: str) -> None:
-    """crun CVE-2026-30892, containerd CVE-2026-47262: no odd value of ``--user`` ends as root; the error names it."""
+    """Crun CVE-2026-30892, containerd CVE-2026-47262: no odd value of ``--user`` ends as root; the error names it."""
     done = box.sh("id -u", user=user)
     assert done.kind in ("InvalidArgument", "CannotStart"), done
     assert "look up" in done.text, done
@@ -182,9 +184,11 @@ def test_a27_a_number_is_an_id_and_never_a_name(box: Box) -> None:
 
 
 def test_a27_a_huge_passwd_is_bounded(box: Box) -> None:
-    """containerd spec_opts_user_bounds_test.go: 40 MiB of passwd, one endless line, numbers of 5000 digits."""
+    """Containerd spec_opts_user_bounds_test.go: 40 MiB of passwd, one endless line, numbers of 5000 digits."""
     huge = b"x:x:" + b"9" * 5000 + b":0::/:\n" + b"a" * (40 << 20)
-    image = box.image("huge-passwd", root_tar(Entry("etc/passwd", huge, mode=0o644), Entry("etc/group", huge, mode=0o644)))
+    image = box.image(
+        "huge-passwd", root_tar(Entry("etc/passwd", huge, mode=0o644), Entry("etc/group", huge, mode=0o644))
+    )
     assert box.sh("id -u", image, user="alice").kind == "InvalidArgument"
     assert box.sh("id -u", image, user="x").kind == "InvalidArgument"
     assert box.sh("id -u; id -g", image, user="7:8").lines == ["7", "8"]
