@@ -264,7 +264,9 @@ class Client:
             if event["event"] == "exit":
                 raise _fault(event)
             if event["event"] == "gone" and not os.path.exists(os.path.join(bundle, "config.json")):
-                raise ProtocolError("start", os.path.basename(bundle)[:12], "its monitor ended", f"See {self._log_path()}.")
+                raise ProtocolError(
+                    "start", os.path.basename(bundle)[:12], "its monitor ended", f"See {self._log_path()}."
+                )
         raise ProtocolError("start", bundle, "the launcher gave no answer", f"See {self._log_path()}.")
 
     def connect(self, container_id: str) -> Connection:

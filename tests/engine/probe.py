@@ -10,7 +10,6 @@ import json
 import os
 import signal
 import socket
-import struct
 import sys
 
 LIBC = ctypes.CDLL(None, use_errno=True)

@@ -12,9 +12,7 @@ from typing import Any
 import pytest
 
 from kernel_runtime.mounts import PROC_FILES
-from tests.engine.rig_isolation import HERE, PYTHON, SUID, Box, Entry, root_tar
-
-pytest_plugins = ["tests.engine.rig_isolation"]
+from tests.engine.rig_isolation import HERE, PYTHON, SUID, Box, Entry, box, facts, root_tar  # noqa: F401 - fixtures
 
 PROBE = ("-I", "-S", "-B", "/probe_inside.py")
 NULL = os.makedev(1, 3)

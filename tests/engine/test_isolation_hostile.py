@@ -120,9 +120,11 @@ def test_a20_open_by_handle_is_denied_even_with_the_capability_missing(user: Use
     assert not int(result["stdout"].split()[1], 16) & 1 << 2
 
 
-@pytest.mark.parametrize("who", ["nobody-knows", "0x0", "-1", "4294967295", "99999999999", "root:", "1:nogroup-here", " 0"])
+@pytest.mark.parametrize(
+    "who", ["nobody-knows", "0x0", "-1", "4294967295", "99999999999", "root:", "1:nogroup-here", " 0"]
+)
 def test_a27_odd_users_are_refused(user: User, who: str) -> None:
-    """crun CVE-2026-30892: nothing odd falls back to root."""
+    """Crun CVE-2026-30892: nothing odd falls back to root."""
     result = run(user, BUSYBOX, ["id"], user=who)
     assert result["error"], result
     assert user.call(inside.containers) == []
@@ -149,9 +151,7 @@ def test_a31_settings_of_the_host_are_refused(user: User, setting: str) -> None:
 
 
 def test_a31_namespaced_settings_work(user: User) -> None:
-    result = run(
-        user, BUSYBOX, ["cat", "/proc/sys/net/ipv4/ip_forward"], sysctls={"net.ipv4.ip_forward": "1"}
-    )
+    result = run(user, BUSYBOX, ["cat", "/proc/sys/net/ipv4/ip_forward"], sysctls={"net.ipv4.ip_forward": "1"})
     assert result["stdout"] == "1\n", result
 
 

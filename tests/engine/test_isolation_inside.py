@@ -24,7 +24,7 @@ def found(as_user: User) -> inside.Result:
 
 
 def test_a01_what_tells_of_the_host_is_masked(found: inside.Result) -> None:
-    """moby oci/defaults.go; GHSA-6fw5-f8r9-fgfm: empty, denied or not there."""
+    """Moby oci/defaults.go; GHSA-6fw5-f8r9-fgfm: empty, denied or not there."""
     assert all(value in ("", [], "ENOENT", "EACCES", "EPERM") for value in found["masked"].values()), found["masked"]
 
 
@@ -33,7 +33,7 @@ def test_a02_kernel_settings_are_read_only(found: inside.Result) -> None:
 
 
 def test_a09_only_the_standard_streams_are_open(found: inside.Result) -> None:
-    """runc create.bats "detect fd leak"; one more is the listing's own."""
+    """Runc create.bats "detect fd leak"; one more is the listing's own."""
     assert {number for number in found["descriptors"] if int(number) > 2} <= {"3"}, found["descriptors"]
     assert found["descriptors"]["0"] == "/dev/null"
 

@@ -11,9 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.engine.rig_isolation import Box, unable
-
-pytest_plugins = ["tests.engine.rig_isolation"]
+from tests.engine.rig_isolation import Box, box, facts, unable  # noqa: F401 - fixtures
 
 ALLOWED = {"PATH", "HOSTNAME", "HOME"}
 METADATA = "169.254.169.254:80"

@@ -10,9 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.engine.rig_isolation import Box, Entry, root_tar
-
-pytest_plugins = ["tests.engine.rig_isolation"]
+from tests.engine.rig_isolation import Box, Entry, box, facts, root_tar  # noqa: F401 - fixtures
 
 SECRET = "evil:x:0:0:host-secret:/:/bin/sh\n"
 

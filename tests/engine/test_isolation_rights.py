@@ -9,9 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.engine.rig_isolation import PASSWD, SUID, Box, Entry, root_tar
-
-pytest_plugins = ["tests.engine.rig_isolation"]
+from tests.engine.rig_isolation import PASSWD, SUID, Box, Entry, box, facts, root_tar  # noqa: F401 - fixtures
 
 PROBE = ("python3", "-I", "-S", "-B", "/probe_inside.py")
 DOCKER_CAPABILITIES = 0xA80425FB  # the 14 of moby daemon/pkg/oci/caps

@@ -24,7 +24,7 @@ def main(first: str, command: list[str]) -> int:
         os.read(mapped[0], 1)
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
-        os.execvp(command[0], command)  # noqa: S606 - a test's own command
+        os.execvp(command[0], command)
     os.close(ready[1])
     os.read(ready[0], 1)
     for name in ("uid_map", "gid_map"):
