@@ -75,7 +75,7 @@ def runtime_folder(store: str) -> str:
         RuntimeFault: the folder exists and is somebody else's, or open to others.
     """
     base = os.environ.get("XDG_RUNTIME_DIR", "")
-    if base and len(base) < 50 and os.access(base, os.W_OK | os.X_OK) and os.stat(base).st_uid == os.getuid():
+    if base and len(base) <= 48 and os.access(base, os.W_OK | os.X_OK) and os.stat(base).st_uid == os.getuid():
         base = os.path.join(base, "jupyter-containers")
     else:
         base = f"/tmp/jupyter-containers-{os.getuid()}"  # noqa: S108 - checked below
@@ -94,4 +94,4 @@ def runtime_folder(store: str) -> str:
 
 def monitor_socket(runtime: str, container_id: str) -> str:
     """Where the monitor of a container listens."""
-    return os.path.join(runtime, f"{container_id[:32]}.sock")
+    return os.path.join(runtime, f"{container_id[:20]}.sock")
