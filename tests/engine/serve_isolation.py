@@ -144,6 +144,7 @@ def main(store: str, rung: str) -> None:
             answer = {"crash": traceback.format_exc()}
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
+    engine.runtime.quit()  # also where the tests were killed; nothing where it has left already
 
 
 if __name__ == "__main__":
