@@ -102,6 +102,7 @@ def show(path: Path) -> bool:
         # Sockets in a private folder instead of ports: nobody else on this machine can talk to the kernel.
         kernel: Any = AsyncKernelManager(kernel_name="python3", transport="ipc", ip=f"{sockets}/k")
         client = NotebookClient(notebook, km=kernel, timeout=_CELL_TIMEOUT, resources=resources)
+        client.owns_km = True  # it is to end the kernel that was made for it
         with client.setup_kernel():
             number = run_cells(client, notebook)
     if number < 0:

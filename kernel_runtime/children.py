@@ -59,7 +59,10 @@ class Child:
         self._status.settimeout(_SETUP_TIMEOUT)
         try:
             while True:
-                data, ancillary, _, _ = self._status.recvmsg(1 << 20, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC)
+                try:
+                    data, ancillary, _, _ = self._status.recvmsg(1 << 20, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC)
+                except ConnectionResetError:
+                    continue  # it ended without reading its limits; what it told is still to be read
                 for _, _, payload in ancillary:
                     self.console = array.array("i", payload[:4])[0]
                 if not data:

@@ -71,6 +71,11 @@ class Connection:
         """The socket's descriptor, readable when an event waits."""
         return self._channel.fileno()
 
+    @property
+    def has_event(self) -> bool:
+        """Whether an event has arrived together with the last one; the descriptor tells only of later ones."""
+        return self._channel.has_message
+
     def ask(self, message: Message, fds: tuple[int, ...] = ()) -> Message:
         """Send a request, wait for its answer.
 

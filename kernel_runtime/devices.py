@@ -19,6 +19,9 @@ DEFAULT = ("null", "zero", "full", "random", "urandom", "tty")
 LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2",
          "ptmx": "pts/ptmx", "core": "/proc/kcore"}  # fmt: skip
 
+# Read-only keeps the host's node itself as it is (chmod, chown, utimes); a device can still be written to (mount(2)).
+_ATTRIBUTES = sc.MOUNT_ATTR_RDONLY | sc.MOUNT_ATTR_NOSUID | sc.MOUNT_ATTR_NOEXEC
+
 
 def furnish(root: Root, extra: tuple[Mapping[str, Any], ...]) -> None:
     """Put the default nodes, the links and the *extra* nodes of ``linux.devices`` into the mounted /dev."""
@@ -38,7 +41,7 @@ def _bind_node(host_path: str, dev: int, name: str) -> None:
     os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666, dir_fd=dev))
     node = os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=dev)
     try:
-        bind(host_path, f"/proc/self/fd/{node}", sc.MOUNT_ATTR_NOSUID | sc.MOUNT_ATTR_NOEXEC)
+        bind(host_path, f"/proc/self/fd/{node}", _ATTRIBUTES)
     finally:
         os.close(node)
 
@@ -54,4 +57,4 @@ def _bind_extra(root: Root, device: Mapping[str, Any]) -> None:
     if not (stat.S_ISCHR(mode) or stat.S_ISBLK(mode)):
         raise SetupError("add device", source, "it is not a device node", "Use -v to mount a file or folder.")
     with root.resolve(path, "file") as target:
-        bind(source, target, sc.MOUNT_ATTR_NOSUID | sc.MOUNT_ATTR_NOEXEC)
+        bind(source, target, _ATTRIBUTES)

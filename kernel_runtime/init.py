@@ -79,7 +79,8 @@ def _identity(process: Process) -> users.Identity:
     else:
         identity = users.Identity(process.uid, process.gid, (), users.look_up(str(process.uid)).home)
     named = (users.group_id(group) for group in process.additional_groups)
-    groups = tuple(dict.fromkeys((*identity.groups, *process.additional_gids, *named)))
+    # The first group too: a process could leave it by a set-gid program and pass rules against it (CVE-2022-36109).
+    groups = tuple(dict.fromkeys((identity.gid, *identity.groups, *process.additional_gids, *named)))
     return users.Identity(identity.uid, identity.gid, groups, identity.home)
 
 

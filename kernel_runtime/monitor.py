@@ -17,14 +17,16 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from kernel_runtime import cgroups, children, state, trees
 from kernel_runtime.children import Child
-from kernel_runtime.errors import NotRunning, ProtocolError, RuntimeFault
+from kernel_runtime.errors import NotRunning, ProtocolError, RuntimeFault, SetupError
 from kernel_runtime.protocol import Channel, Message, listen, peer_uid
 from kernel_runtime.spec import load, parse_process
 from kernel_runtime.streams import Streams
+
+_T = TypeVar("_T")
 
 GRACE = 3.0  # seconds between SIGINT, SIGTERM and SIGKILL of an interrupt
 _DEAF_GRACE = 0.1  # the same where PID 1 does not listen to the signal: the kernel drops it then
@@ -154,12 +156,13 @@ class Monitor:
     def _start(self, group: cgroups.Cgroup | None, stdio: list[int]) -> None:
         self.streams = Streams(self.selector, self.request, stdio)
         children.go(self.child, self.request, self.streams.child_fds())
-        self.mounts_fd = os.open(f"/proc/{self.child.pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        place = f"/proc/{self.child.pid}/ns/mnt"
+        self.mounts_fd = self._unless_failed(lambda: os.open(place, os.O_RDONLY | os.O_CLOEXEC))
         self.spec = load(os.path.join(self.request.bundle, "config.json"))
         self.group = group or self.machine.hierarchy.create(self.request.id, self.spec.resources)
         if group:
             group.update(self.spec.resources)
-        self.child.limits_are_set(self.group.rlimits)
+        self._unless_failed(lambda: self.child.limits_are_set(self.group.rlimits))
         timings = self.child.wait_for_exec()
         self.streams.started(self.child.console)
         pid = self.child.pid
@@ -170,6 +173,14 @@ class Monitor:
         self._tell(news | ({"steps": timings} if self.request.explain else {}))
         if self.request.timeout:
             self.after(self.request.timeout, lambda: self.stop("timeout", [signal.SIGTERM, signal.SIGKILL]))
+
+    def _unless_failed(self, action: Callable[[], _T]) -> _T:
+        """Do what needs the first process; where that has failed meanwhile, raise the fault that it told."""
+        try:
+            return action()
+        except OSError as error:
+            self.child.wait_for_exec()
+            raise SetupError("start", "", "its first process was killed") from error
 
     # -- the loop ----------------------------------------------------------------------------------------------
 
@@ -303,8 +314,6 @@ class Monitor:
         self.reason = self.reason or reason
         number = signals[0]
         deaf = number != signal.SIGKILL and not self.child.listens_to(number)
-        if number == signal.SIGKILL:
-            self.group.kill()
         self.child.signal(number, group=True)
         if signals[1:]:
             wait = min(grace, _DEAF_GRACE) if deaf else grace

@@ -54,6 +54,9 @@ _ATTRIBUTES = {
     sc.MS_NOEXEC: sc.MOUNT_ATTR_NOEXEC,
 }
 _MOST_LINKS = 40
+# What may be mounted over in /proc: files that only inform, as lxcfs makes them (runc's list, for CVE-2019-19921).
+PROC_FILES = {"/proc/cpuinfo", "/proc/diskstats", "/proc/meminfo", "/proc/stat", "/proc/swaps", "/proc/uptime",
+              "/proc/loadavg", "/proc/slabinfo"}  # fmt: skip
 _NEVER_A_LINK = {"/proc", "/sys", "/dev"}
 
 
@@ -122,6 +125,17 @@ class Root:
                 raise SetupError("mount", path, "it is a symbolic link in the image") from error
             raise
         return self._make(path, make, resolve)
+
+    def device(self, path: str) -> int:
+        """The number of the file system that *path* lies on; 0 where there is no such path."""
+        try:
+            fd = self.open(path)
+        except OSError:
+            return 0
+        try:
+            return os.fstat(fd).st_dev
+        finally:
+            os.close(fd)
 
     def _make(self, path: str, make: str, resolve: int, links: int = 0) -> int:
         parts = [part for part in path.split("/") if part not in ("", ".")]
@@ -205,10 +219,21 @@ def mount_one(root: Root, mount: Mount) -> None:
         _bind(root, mount, options, follow)
     else:
         with root.resolve(mount.destination, "directory", follow) as path:
+            _refuse_proc(root, mount, path)
             _mount_new(root, mount, options, path)
     if options.propagation:
         with root.resolve(mount.destination) as path:
             sc.mount(None, path, None, options.propagation)
+
+
+def _refuse_proc(root: Root, mount: Mount, path: str) -> None:
+    """Refuse to mount over /proc or a part of it, by whatever link: this runtime writes there (CVE-2019-19921)."""
+    if mount.type == "proc" or mount.destination in PROC_FILES:
+        return
+    proc = root.device("/proc")
+    if proc != root.device("/") and os.stat(path).st_dev == proc:
+        mend = f"Only these files of /proc can be mounted over: {' '.join(sorted(PROC_FILES))}."
+        raise SpecError("mount", mount.destination, "it lies in /proc", mend)
 
 
 def _mount_new(root: Root, mount: Mount, options: Options, path: str) -> None:
@@ -244,6 +269,7 @@ def _bind(root: Root, mount: Mount, options: Options, follow: bool) -> None:
     try:
         kind = "directory" if stat.S_ISDIR(os.fstat(source).st_mode) else "file"
         with root.resolve(mount.destination, kind, follow) as path:
+            _refuse_proc(root, mount, path)
             bind(f"/proc/self/fd/{source}", path, options.attributes | sc.MOUNT_ATTR_NODEV, options.flags & sc.MS_REC)
     finally:
         os.close(source)

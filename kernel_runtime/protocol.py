@@ -77,6 +77,11 @@ class Channel:
             raise ProtocolError("read message", "", f"longer than {MOST_BYTES} bytes")
         return bool(data)
 
+    @property
+    def has_message(self) -> bool:
+        """Whether a whole message has been read from the socket already: a selector would wait for it in vain."""
+        return b"\n" in self._buffer
+
     def pop(self) -> Message | None:
         """A message that has arrived whole, or ``None``."""
         line, newline, rest = self._buffer.partition(b"\n")

@@ -20,6 +20,8 @@ def check(spec: Spec) -> None:
     """
     for key in spec.sysctl:
         name = key.replace("/", ".")
+        if any(part in ("", ".", "..") for part in key.split("/")) or "" in name.split("."):
+            raise SpecError("set sysctl", key, "it is not the name of a setting", "Write net.ipv4.ip_forward and the like.")
         if name in _IPC or name.startswith("fs.mqueue."):
             needed = "ipc"
         elif name.startswith("net."):

@@ -38,7 +38,7 @@ def look_up(user: str, etc: str = "/etc") -> Identity:
     entry = _passwd(name or "0", f"{etc}/passwd")
     if entry:
         login, uid, gid, home = entry
-    elif name.isdigit() or not name:
+    elif _is_number(name) or not name:
         login, uid, gid, home = "", _number(name or "0", user), 0, ""
     else:
         cause = "no matching entries in the image's passwd file"
@@ -56,25 +56,33 @@ def group_id(group: str, etc: str = "/etc") -> int:
 
 def _passwd(name: str, path: str) -> tuple[str, int, int, str] | None:
     for fields in _lines(path, 7):
-        if (name in (fields[0], fields[2])) and fields[2].isdigit() and fields[3].isdigit():
+        if not (_is_number(fields[2]) and _is_number(fields[3])):
+            continue
+        # A number is always an id, never a name: an image may name uid 0 "1000" (CVE-2016-3697).
+        if int(name) == int(fields[2]) if _is_number(name) else name == fields[0]:
             return fields[0], _number(fields[2], name), _number(fields[3], name), fields[5]
     return None
 
 
 def _groups(path: str) -> Iterator[tuple[str, int, list[str]]]:
     for fields in _lines(path, 4):
-        if fields[2].isdigit() and int(fields[2]) <= _LARGEST_ID:
+        if _is_number(fields[2]) and int(fields[2]) <= _LARGEST_ID:
             yield fields[0], int(fields[2]), fields[3].split(",")
 
 
 def _group(group: str, path: str) -> int:
+    if _is_number(group):
+        return _number(group, group)
     for name, number, _ in _groups(path):
         if group == name:
             return number
-    if group.isdigit():
-        return _number(group, group)
     cause = "no matching entries in the image's group file"
     raise SpecError("look up group", group, cause, "Use a group that the image knows, or a number.")
+
+
+def _is_number(text: str) -> bool:
+    """Whether *text* is a number in ASCII digits: ``"٠".isdigit()`` holds, too, and is 0. Bounded, as int() is."""
+    return text.isascii() and text.isdigit() and len(text) < 100
 
 
 def _number(text: str, place: str) -> int:

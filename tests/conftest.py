@@ -29,13 +29,27 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def rig_folder() -> Iterator[Path]:
     """Where users' homes and stores of this run lie: on a disk (overlay), short (sockets), open to every user."""
-    folder = Path(tempfile.mkdtemp(prefix=leaks.RIG_PREFIX, dir="/var/tmp"))
+    for old in Path("/var/tmp").glob(f"{leaks.RIG_PREFIX}*-*"):
+        if not Path("/proc", old.name.split("-")[1]).exists():  # of a run that was killed
+            shutil.rmtree(old, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{leaks.RIG_PREFIX}{os.getpid()}-", dir="/var/tmp"))
     folder.chmod(0o755)
     yield folder
     for kind in users.KINDS:
         if (folder / kind).exists():
             engines.tear_down(users.make(kind, folder / kind))
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_folders(rig_folder: Path) -> Iterator[User]:
+    """Tests in the suite's own process, too, use a store and a runtime folder of this run, never the developer's."""
+    user = users.make(users.own_kind(), rig_folder / users.own_kind())
+    names = ("XDG_RUNTIME_DIR", "JUPYTER_CONTAINERS_HOME")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in names:
+            patch.setenv(name, user.environment[name])
+        yield user
 
 
 @pytest.fixture(scope="session", params=users.KINDS)
@@ -51,11 +65,9 @@ def as_user(request: pytest.FixtureRequest, rig_folder: Path) -> User:
 @pytest.fixture
 def leak_watch(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fails the test if anything is there afterwards that was not before; the launcher itself is started first."""
-    folders = []
-    if "as_user" in request.fixturenames:
-        user: User = request.getfixturevalue("as_user")
-        engines.warm(user)
-        folders = [user.store / "containers", user.base / "run", user.tmp]
+    user: User = request.getfixturevalue("as_user" if "as_user" in request.fixturenames else "own_folders")
+    engines.warm(user)
+    folders = [user.store / "containers", user.base / "run", user.tmp]
     before = leaks.settled(folders)
     yield
     left = leaks.left_behind(before, folders)

@@ -19,6 +19,7 @@ __all__ = ["main", "run_verb"]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The program: runs one verb and gives its exit code. Errors are one line on stderr."""
+    import io
     import os
     import sys
 
@@ -27,6 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     words = list(sys.argv[1:] if argv is None else argv)
     program = "jupyter containers"
+    for stream in (sys.stdout, sys.stderr):  # a locale without "…" must not make a traceback of a table
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = run(words, program, Terminal())
         sys.stdout.flush()

@@ -113,7 +113,7 @@ def execute(engine: Engine, args: Args, out: Out) -> int:
     from .terminal import Foreground
 
     tty = bool(args.tty)
-    with Foreground(bool(args.interactive), tty) as here:
+    with Foreground(bool(args.interactive), tty, passes_on=False) as here:
         size = {"size": here.size} if tty and here.size else {}
         return container.exec_foreground(command, here.stdio, connected=here.connected, tty=tty, **options, **size)
 
@@ -129,6 +129,11 @@ def _exec_options(args: Args) -> dict[str, Any]:
     }
 
 
+_EXEC_HELP = {
+    flag.name: replace(flag, help="Give extended privileges to the command")
+    for flag in flags_for("exec")
+    if flag.name == "privileged"
+}
 _SIG_PROXY = Flag("sig-proxy", "", "", "sig_proxy", "Proxy all received signals to the process (default true)")
 SPECS = {
     "run": Spec(run, flags_for("run"), 1, None, interspersed=False),
@@ -152,7 +157,7 @@ SPECS = {
         execute,
         (
             Flag("detach", "d", "", "detach", "Detached mode: run command in the background"),
-            *flags_for("exec"),
+            *(_EXEC_HELP.get(flag.name, flag) for flag in flags_for("exec")),
         ),
         2,
         None,

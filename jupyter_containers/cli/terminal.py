@@ -1,7 +1,8 @@
 """The user's own terminal while a container uses it: its descriptors, its raw mode, its size, its signals.
 
 As docker: with ``-t`` the terminal is raw and every key goes to the container; without it signals are passed on.
-A second Ctrl-C ends a container that does not heed the first. See termios(3), signal(7).
+What docker lets hang is ended: a second Ctrl-C (or SIGTERM) is followed by stronger signals, and so is the loss of the
+terminal. See termios(3), signal(7).
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jupyter_containers.run.runtime import Connection
 
+_ENDING = (signal.SIGINT, signal.SIGTERM)
+_GRACE = 3.0  # seconds
 _PASSED_ON = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGWINCH")
 
 
@@ -25,12 +28,14 @@ class Foreground:
     Args:
         interactive: standard input goes to the container (``-i``).
         tty: the container has a terminal of its own (``-t``).
+        passes_on: signals and sizes go to the container; not for ``exec``, where the conversation is with the
+            container's first process: there a signal ends this program, and with it what it executes.
     """
 
-    def __init__(self, interactive: bool, tty: bool) -> None:
-        self._interactive, self._tty = interactive, tty
+    def __init__(self, interactive: bool, tty: bool, passes_on: bool = True) -> None:
+        self._interactive, self._tty, self._passes_on = interactive, tty, passes_on
         self._connection: Connection | None = None
-        self._interrupts = 0
+        self._seen: set[int] = set()
         self._undo = contextlib.ExitStack()
         self._null = -1
 
@@ -49,11 +54,13 @@ class Foreground:
         return rows, columns
 
     def __enter__(self) -> Foreground:
-        """Open what is needed; the terminal itself is changed once the container runs."""
+        """Open what is needed. The terminal is changed when the container runs: making it can take a while."""
         sys.stdout.flush()
         sys.stderr.flush()
         self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._undo.callback(os.close, self._null)
+        if not self._passes_on:  # the container runs already
+            self._raw()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -63,15 +70,16 @@ class Foreground:
     def connected(self, connection: Connection) -> None:
         """The container runs: give it the terminal and the signals."""
         self._connection = connection
-        for name in _PASSED_ON:
-            number = getattr(signal, name)
-            self._undo.callback(signal.signal, number, signal.signal(number, self._on_signal))
-        if self._tty:
+        if self._passes_on:
+            for name in _PASSED_ON:
+                number = getattr(signal, name)
+                self._undo.callback(signal.signal, number, signal.signal(number, self._on_signal))
             self._resize()
-            if self._interactive and os.isatty(0):
-                self._raw()
+            self._raw()
 
     def _raw(self) -> None:
+        if not (self._tty and self._interactive and os.isatty(0)):
+            return
         import termios
         import tty
 
@@ -80,16 +88,18 @@ class Foreground:
         tty.setraw(0, termios.TCSADRAIN)
 
     def _resize(self) -> None:
-        if self.size:
+        if self._tty and self.size:
             self._tell({"op": "resize", "rows": self.size[0], "columns": self.size[1]})
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGWINCH:
-            if self._tty:
-                self._resize()
+            self._resize()
             return
-        self._interrupts += number == signal.SIGINT
-        again = number == signal.SIGINT and self._interrupts > 1
+        if number == signal.SIGHUP:  # the terminal is gone, nobody can end the container by hand any more
+            self._tell({"op": "stop", "signal": number, "grace": _GRACE})
+            return
+        again = number in _ENDING and number in self._seen
+        self._seen.add(number)
         self._tell({"op": "interrupt"} if again else {"op": "signal", "signal": number})
 
     def _tell(self, message: dict[str, Any]) -> None:

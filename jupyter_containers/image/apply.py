@@ -12,9 +12,10 @@ import errno
 import os
 from collections.abc import Callable
 
-from jupyter_containers.errors import ContainersError, LayerError, StorageFull
+from jupyter_containers.image.refusals import explained, full, refused, shown
 from jupyter_containers.image.rooted import Parts, Tree, is_whiteout, split
-from jupyter_containers.image.tarstream import Entry, TarReader
+from jupyter_containers.image.tarheader import Entry
+from jupyter_containers.image.tarstream import TarReader
 
 OWNERS = ("root", "rootless", "rootless-single")
 OVERRIDE_STAT = b"user.containers.override_stat"
@@ -24,6 +25,7 @@ LIMITS = {
     "entries": 5_000_000,
     "reserve": 64 << 20,  # bytes to leave free on the disk
 }
+NO_ID = (1 << 32) - 1  # chown(2) takes it for "leave as it is"
 _PROGRESS = 8 << 20
 _ROOM = 64 << 20  # bytes written between two looks at the free space
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -66,11 +68,13 @@ class Unpacker:
         for entry in archive:
             self.entries += 1
             if self.entries > self.limits["entries"]:
-                raise _refused(entry, f"the layer has more than {self.limits['entries']} entries")
+                raise refused(entry, f"the layer has more than {self.limits['entries']} entries")
             try:
                 self._apply(entry, archive)
             except OSError as error:
-                raise _explained(error, entry) from error
+                raise explained(error, entry) from error
+            except (ValueError, OverflowError) as error:  # a value that the system's calls cannot even be given
+                raise refused(entry, str(error)) from error
             if self.bytes - told > _PROGRESS:
                 told = self.bytes
                 progress(told)
@@ -79,7 +83,9 @@ class Unpacker:
     def _apply(self, entry: Entry, archive: TarReader) -> None:
         parts = split(entry.name)
         if parts is None:
-            raise _refused(entry, "its name leaves the root of the layer")
+            raise refused(entry, "its name leaves the root of the layer")
+        if max(entry.uid, entry.gid) >= NO_ID:
+            raise refused(entry, f"its owner {entry.uid}:{entry.gid} is out of range")
         if parts and parts[-1].startswith(b".wh."):
             self._whiteout(entry, parts)
         elif parts:
@@ -87,7 +93,7 @@ class Unpacker:
         elif entry.kind == "dir":
             self._directories[b""] = entry
         else:
-            raise _refused(entry, f"the root of the layer would be a {entry.kind}")
+            raise refused(entry, f"the root of the layer would be a {entry.kind}")
 
     # --- kinds of entries ---
 
@@ -112,7 +118,7 @@ class Unpacker:
         self.bytes += entry.size
 
     def _dir(self, entry: Entry, parts: Parts, archive: TarReader) -> None:
-        path, at = b"/".join(parts), self.tree.directory(parts[:-1], create=True)
+        at = self.tree.directory(parts[:-1], create=True)
         try:
             os.mkdir(parts[-1], 0o700, dir_fd=at)
         except FileExistsError:
@@ -123,6 +129,7 @@ class Unpacker:
                 os.mkdir(parts[-1], 0o700, dir_fd=at)
                 if is_whiteout(status):
                     self.tree.make_opaque(self.tree.directory(parts))
+        path = self._real(parts)
         self.tree.implied.discard(path)
         self._directories[path] = entry
 
@@ -133,16 +140,16 @@ class Unpacker:
     def _link(self, entry: Entry, parts: Parts, archive: TarReader) -> None:
         source = split(entry.linkname)
         if not source:
-            raise _refused(entry, "it is a hard link to a name that leaves the layer")
+            raise refused(entry, "it is a hard link to a name that leaves the layer")
         if source == parts:
             return  # docker writes none, but a link to itself changes nothing
         try:
             origin = self.tree.directory(source[:-1])
             status = os.stat(source[-1], dir_fd=origin, follow_symlinks=False)
         except (FileNotFoundError, NotADirectoryError):
-            raise _refused(entry, f"it is a hard link to {_shown(entry.linkname)}, which the layer lacks") from None
+            raise refused(entry, f"it is a hard link to {shown(entry.linkname)}, which the layer lacks") from None
         if is_whiteout(status):
-            raise _refused(entry, f"it is a hard link to {_shown(entry.linkname)}, which the layer removes")
+            raise refused(entry, f"it is a hard link to {shown(entry.linkname)}, which the layer removes")
         self._new(
             parts,
             lambda name, at: os.link(
@@ -154,7 +161,7 @@ class Unpacker:
         if entry.kind == "fifo":
             self._new(parts, lambda name, at: os.mkfifo(name, entry.mode, dir_fd=at))
         elif entry.major >= 1 << 12 or entry.minor >= 1 << 20:
-            raise _refused(entry, f"its device number {entry.major}:{entry.minor} is out of range")
+            raise refused(entry, f"its device number {entry.major}:{entry.minor} is out of range")
         elif self.owners != "root":
             return self._skip(entry, "devices need root")
         elif (entry.kind, entry.major, entry.minor) == ("char", 0, 0):
@@ -173,12 +180,12 @@ class Unpacker:
         if name.startswith(b".wh."):
             return self._skip(entry, "AUFS bookkeeping")
         if name in (b"", b".", b".."):
-            raise _refused(entry, "it is a whiteout of nothing")
+            raise refused(entry, "it is a whiteout of nothing")
         hidden = [*parts[:-1], name]
         at = self.tree.directory(parts[:-1], create=True)
         try:
             os.mknod(name, 0o020000, 0, dir_fd=at)
-            self.whiteouts.append(b"/".join([*self.tree.real(parts[:-1]), name]))
+            self.whiteouts.append(self._real(hidden))
         except FileExistsError:
             # A whiteout hides lower layers only; what this layer has itself stays.
             if os.stat(name, dir_fd=at, follow_symlinks=False).st_mode & 0o170000 == 0o040000:
@@ -197,14 +204,15 @@ class Unpacker:
             return make(parts[-1], self.tree.directory(parts[:-1], create=True))
 
     def _replace(self, parts: Parts) -> None:
+        self._directories.pop(self._real(parts), None)
         self.tree.remove(parts)
-        path = b"/".join(parts)
-        for gone in [name for name in self._directories if name == path or name.startswith(path + b"/")]:
-            del self._directories[gone]
-        self.tree.implied = {name for name in self.tree.implied if name != path and not name.startswith(path + b"/")}
+
+    def _real(self, parts: Parts) -> bytes:
+        """The path of *parts*, whose parent exists, without symbolic links."""
+        return b"/".join([*self.tree.real(parts[:-1]), parts[-1]])
 
     def _skip(self, entry: Entry, why: str) -> None:
-        self.skipped.append({"name": _shown(entry.name), "why": why})
+        self.skipped.append({"name": shown(entry.name), "why": why})
 
     def _check_room(self, entry: Entry) -> None:
         self._room -= entry.size
@@ -212,7 +220,7 @@ class Unpacker:
             disk = os.fstatvfs(self.tree.root)
             free = disk.f_bavail * disk.f_frsize - self.limits["reserve"] - entry.size
             if free < 0:
-                raise _full(entry)
+                raise full(entry)
             self._room = min(free, _ROOM)
 
     # --- owners, modes, attributes, times ---
@@ -243,27 +251,26 @@ class Unpacker:
     def _set_xattrs(self, fd: int, entry: Entry) -> None:
         for name, value in entry.xattrs.items():
             if not _keeps_xattr(name):
-                self._skip(entry, f"attribute {_shown(name)} is not for layers")
+                self._skip(entry, f"attribute {shown(name)} is not for layers")
                 continue
             try:
                 os.setxattr(fd, name, value)
             except (OSError, ValueError) as error:
                 if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                     raise
-                self._skip(entry, f"attribute {_shown(name)}: {error}")
+                self._skip(entry, f"attribute {shown(name)}: {error}")
 
     def _seal_directories(self) -> None:
         """At last, since writing into a directory changes its time, and its mode its children's group."""
-        for path in sorted(self._directories):
-            entry = self._directories[path]
+        for path, entry in self._directories.items():
             try:
                 fd = self.tree.strict(split(path) or [])
-            except (NotADirectoryError, FileNotFoundError, PermissionError):
-                fd = os.dup(self.tree.directory(split(path) or []))
+            except OSError:
+                continue  # a later entry replaced it, or a directory above it
             try:
                 self._seal(fd, entry)
             except OSError as error:
-                raise _explained(error, entry) from error
+                raise explained(error, entry) from error
             finally:
                 os.close(fd)
 
@@ -284,36 +291,3 @@ def _keeps_xattr(name: bytes) -> bool:
     """Layers carry user.* and file capabilities; the rest means something to this machine's kernel or to us."""
     ours = (b"user.overlay.", b"user.containers.")
     return name == b"security.capability" or (name.startswith(b"user.") and not name.startswith(ours))
-
-
-def _shown(name: bytes) -> str:
-    """A name from a layer, made safe to print: control characters escaped, and not too long."""
-    text = name.decode("utf-8", "backslashreplace")
-    text = "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
-    return text if len(text) <= 200 else text[:200] + "…"
-
-
-def _refused(entry: Entry, why: str) -> LayerError:
-    return LayerError(why, f"entry {_shown(entry.name)!r}", "The image is damaged or hostile: get it elsewhere.")
-
-
-def _full(entry: Entry) -> StorageFull:
-    return StorageFull(
-        "the disk is too full to unpack the layer",
-        f"entry {_shown(entry.name)!r}",
-        "Free some space (`system prune` removes unused images), or move the store with JUPYTER_CONTAINERS_HOME.",
-    )
-
-
-def _explained(error: OSError, entry: Entry) -> ContainersError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return _full(entry)
-    if error.errno in (errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP, errno.ENOENT, errno.EISDIR, errno.EFBIG):
-        return _refused(entry, (error.strerror or "").lower())
-    if error.errno == errno.EINVAL and (entry.uid or entry.gid):
-        return LayerError(
-            f"its owner {entry.uid}:{entry.gid} is beyond the ids this user may give",
-            f"entry {_shown(entry.name)!r}",
-            "Give the user more subordinate ids in /etc/subuid and /etc/subgid.",
-        )
-    return LayerError(f"cannot be written: {error.strerror}", f"entry {_shown(entry.name)!r}")

@@ -21,13 +21,16 @@ from typing import Any
 from jupyter_containers.errors import DigestMismatch, InvalidArchive, InvalidReference, LayerError
 from jupyter_containers.image import digest as digests
 from jupyter_containers.image import media, reference
+from jupyter_containers.image.apply import LIMITS
+from jupyter_containers.image.blobs import Incoming, Readable
 from jupyter_containers.image.compression import Stream, detect
-from jupyter_containers.image.layout import Area, Incoming, Readable
+from jupyter_containers.image.layout import Area
 from jupyter_containers.image.progress import OnEvent, Reporter
 from jupyter_containers.image.reference import Reference
 from jupyter_containers.image.rooted import split
 from jupyter_containers.image.store import Image, ImageStore
-from jupyter_containers.image.tarstream import Entry, TarReader
+from jupyter_containers.image.tarheader import Entry
+from jupyter_containers.image.tarstream import TarReader
 
 MEMBERS = 20_000
 CONTAINERD_NAME = "io.containerd.image.name"
@@ -136,7 +139,7 @@ def _say(report: Reporter, image: Image, names: list[Reference]) -> None:
 def _spool(area: Area, readable: Readable, where: str, report: Reporter) -> _Archive:
     archive = _Archive(where)
     try:
-        with Stream(readable.read, hashing=False) as stream:
+        with Stream(readable.read, LIMITS["ratio"], LIMITS["ratio_floor"], hashing=False) as stream:
             for entry in (reader := TarReader(iter(stream))):
                 _member(archive, entry, reader, area, report)
             stream.finish()
@@ -164,6 +167,7 @@ def _member(archive: _Archive, entry: Entry, reader: TarReader, area: Area, repo
 def _spool_file(entry: Entry, reader: TarReader, area: Area, report: Reporter, name: str) -> Incoming:
     if entry.segments is not None:
         raise LayerError("a member is a sparse file")
+    area.check_room(entry.size)
     blob, told = area.new(), 0
     for piece in reader.content():
         blob.write(piece)

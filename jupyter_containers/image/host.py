@@ -229,7 +229,14 @@ class _Plan:
         found = {f"/{item.relative_to(self.machine.root)}" for item in self._globs()}
         found |= {path for path, kind in self.mounts.items() if kind == "tmpfs"}
         found |= {*self.machine.private, self.machine.home}
-        return sorted(path for path in found if self._shows(path) and path not in self.entries)
+        return sorted(path for path in found if self._seen_through(path))
+
+    def _seen_through(self, path: str) -> bool:
+        """Whether a real directory above, not the entry of that very name, shows *path*."""
+        mine = self.entries.get(path)
+        above = (self.entries.get(str(parent)) for parent in Path(path).parents)
+        real = next((entry for entry in above if entry is not None and entry.kind != "dir"), None)
+        return (mine is None or mine.kind == "dir") and real is not None
 
     def covered(self, path: str) -> bool:
         """Whether *path* is seen through an entry already, and not in the user's home, which is hidden."""

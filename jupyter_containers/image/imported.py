@@ -17,8 +17,8 @@ from jupyter_containers.image import changes as instructions
 from jupyter_containers.image import media, platforms, reference
 from jupyter_containers.image.apply import LIMITS
 from jupyter_containers.image.archive import Source, opened
+from jupyter_containers.image.blobs import Incoming, Readable
 from jupyter_containers.image.compression import Stream
-from jupyter_containers.image.layout import Incoming, Readable
 from jupyter_containers.image.platforms import Platform
 from jupyter_containers.image.progress import OnEvent, Reporter
 from jupyter_containers.image.rooted import split

@@ -9,8 +9,6 @@ https://github.com/opencontainers/image-spec/blob/main/image-layout.md
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import json
 import os
 import secrets
@@ -18,109 +16,21 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Protocol
 
-from jupyter_containers.errors import ContainersError, DigestMismatch, ImageNotFound, InvalidImage, StorageFull
+from jupyter_containers.errors import ContainersError, DigestMismatch, ImageNotFound, InvalidImage
 from jupyter_containers.image import digest as digests
 from jupyter_containers.image import media
+from jupyter_containers.image.blobs import (
+    CHUNK,
+    Incoming,
+    Readable,
+    VerifiedReader,
+    full,
+    is_there,
+    storage_errors,
+    sync,
+)
 from jupyter_containers.image.locks import locked, try_locked
-
-CHUNK = 1 << 20
-
-
-class Readable(Protocol):
-    """What blobs are read from."""
-
-    def read(self, size: int, /) -> bytes:
-        """At most *size* bytes, ``b""`` at the end."""
-        ...
-
-
-class Incoming:
-    """One blob being written. :meth:`commit` makes it part of the layout; until then it is only a temporary file."""
-
-    def __init__(self, layout: Layout, path: Path) -> None:
-        self.size = 0
-        self._layout, self._path = layout, path
-        self._hash = hashlib.sha256()
-        self._file = path.open("xb", buffering=0)
-
-    @property
-    def digest(self) -> str:
-        """Of what was written so far."""
-        return "sha256:" + self._hash.hexdigest()
-
-    def write(self, data: bytes | memoryview) -> None:
-        """Append *data*."""
-        self._hash.update(data)
-        self.size += len(data)
-        with storage_errors(self._path):
-            while data:
-                data = data[self._file.write(data) or 0 :]
-
-    def head(self, count: int = 16) -> bytes:
-        """The first bytes written."""
-        with self._path.open("rb") as file:
-            return file.read(count)
-
-    def content(self, where: str) -> bytes:
-        """All of it, as JSON documents are read: bounded."""
-        if self.size > media.JSON_LIMIT:
-            raise InvalidImage(f"its JSON is larger than {media.JSON_LIMIT} bytes", where)
-        return self._path.read_bytes()
-
-    def close(self) -> Incoming:
-        """No more will be written; it may be committed later."""
-        self._file.close()
-        return self
-
-    def commit(self, digest: str = "", size: int | None = None) -> str:
-        """Check, sync and rename into place; the digest. Doing it twice is doing it once.
-
-        Raises:
-            DigestMismatch: it is not what it should be.
-        """
-        self.close()
-        if (digest and digest != self.digest) or (size is not None and size != self.size):
-            raise DigestMismatch(f"{self.size} bytes with digest {self.digest} came", f"blob {digest} of {size} bytes")
-        target = self._layout.path(self.digest)
-        if self._path.exists() and not self._layout.has(self.digest, self.size):
-            with storage_errors(target):
-                _sync(self._path)
-                self._path.replace(target)
-        return self.digest
-
-
-class VerifiedReader:
-    """A blob as a stream that raises :class:`DigestMismatch` at its end when it was not what it should be."""
-
-    def __init__(self, file: BinaryIO, digest: str, size: int | None) -> None:
-        self._file, self._digest, self._expected = file, digest, size
-        self._hash, self._size = hashlib.new(digests.algorithm(digest)), 0
-
-    def read(self, size: int = -1, /) -> bytes:
-        """At most *size* bytes; all when it is negative."""
-        data = self._file.read(size)
-        self._hash.update(data)
-        self._size += len(data)
-        if not data or size < 0:
-            self._check()
-        return data
-
-    def _check(self) -> None:
-        got = f"{self._digest.partition(':')[0]}:{self._hash.hexdigest()}"
-        if got != self._digest or self._expected not in (None, self._size):
-            raise DigestMismatch(
-                f"the stored file has {self._size} bytes with digest {got}",
-                f"blob {self._digest}",
-                "The disk or somebody changed it: remove the image and get it again.",
-            )
-
-    def __enter__(self) -> VerifiedReader:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._file.close()
 
 
 class Area:
@@ -132,7 +42,13 @@ class Area:
     def new(self) -> Incoming:
         """A new empty blob."""
         self._count += 1
-        return Incoming(self._layout, self._path / str(self._count))
+        return Incoming(self._path / str(self._count), self._layout.path)
+
+    def check_room(self, size: int) -> None:
+        """Raise StorageFull at once for what the disk cannot take, instead of filling it first."""
+        disk = os.statvfs(self._path)
+        if size > disk.f_bavail * disk.f_frsize:
+            raise full(self._path)
 
     def put(self, source: Readable | bytes, digest: str = "", size: int | None = None) -> media.Descriptor:
         """Write all of *source* and commit it."""
@@ -160,10 +76,7 @@ class Layout:
 
     def has(self, digest: str, size: int | None = None) -> bool:
         """Whether the blob is there (and has that size). Its content was checked when it came."""
-        try:
-            return size in (None, self.path(digest).stat().st_size)
-        except FileNotFoundError:
-            return False
+        return is_there(self.path(digest), size)
 
     def open_blob(self, digest: str, size: int | None = None) -> VerifiedReader:
         """The blob as a checked stream.
@@ -279,37 +192,14 @@ class Layout:
                 self._write_index([])
 
 
-@contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
-    """Say :class:`StorageFull` for a disk or quota that is full."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        raise StorageFull(
-            "the disk is too full to store the image",
-            str(path.parent),
-            "Free some space (`system prune` removes unused images), or move the store with JUPYTER_CONTAINERS_HOME.",
-        ) from None
-
-
 def _replace(path: Path, data: bytes) -> None:
     """Give *path* the content *data*, wholly or not at all, also over a power failure."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with storage_errors(path):
             temporary.write_bytes(data)
-            _sync(temporary)
+            sync(temporary)
             temporary.replace(path)
-            _sync(path.parent)
+            sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -24,10 +24,11 @@ from jupyter_containers.errors import (
     suggest,
 )
 from jupyter_containers.image import digest as digests
-from jupyter_containers.image import inspect, media, platforms, reference
+from jupyter_containers.image import inspect, media, naming, platforms, reference
 from jupyter_containers.image.apply import OWNERS
+from jupyter_containers.image.blobs import VerifiedReader
 from jupyter_containers.image.layers import Layer, Layers
-from jupyter_containers.image.layout import Area, Layout, VerifiedReader
+from jupyter_containers.image.layout import Area, Layout
 from jupyter_containers.image.platforms import Platform
 from jupyter_containers.image.program import Unshare
 from jupyter_containers.image.progress import OnEvent, short
@@ -104,7 +105,8 @@ class ImageStore:
         if owners not in OWNERS:
             raise InvalidArgument(f"{owners!r} is no kind of owners", "image store", suggest(owners, OWNERS))
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        home.chmod(0o700)  # setuid files of images are for nobody else (CVE-2021-41091)
+        if home.stat().st_mode & 0o077:
+            home.chmod(0o700)  # setuid files of images are for nobody else (CVE-2021-41091)
         self.layout = Layout(home / "images")
         self.unpacked = Layers(home / "layers" / owners, owners, unshare, limits)
         self._parsed: dict[str, Parsed] = {}
@@ -137,7 +139,7 @@ class ImageStore:
         target = media.Descriptor(parsed.media_type, stored.digest, stored.size)
         with self.layout.editing() as entries:
             for name in names:
-                _move_name(entries, str(name), target)
+                naming.move(entries, str(name), target)
             if not any(entry.get("digest") == target.digest for entry in entries):
                 entries.append(target.to_json())
         return self.resolve(parsed.config.digest)
@@ -158,10 +160,10 @@ class ImageStore:
         images = self._images()
         if name in images:
             return images[name]
-        wanted = _reference(name)
+        wanted = naming.lenient(name)
         if wanted is not None:
             for image in images.values():
-                if any(_names_same(wanted, other) for other in image.names):
+                if any(naming.same(wanted, other) for other in image.names):
                     return image
         if found := _ID.fullmatch(name):
             matching = [image for id_, image in images.items() if digests.encoded(id_).startswith(found[1])]
@@ -203,7 +205,7 @@ class ImageStore:
         if wanted.digest or wanted.familiar_name in digests.ALGORITHMS:
             raise InvalidReference("a new name has a tag, and no digest or its algorithm", f"reference {new!r}")
         with self.layout.editing() as entries:
-            _move_name(entries, str(wanted), image.target)
+            naming.move(entries, str(wanted), image.target)
         return self.resolve(str(wanted))
 
     def remove(self, name: str, force: bool = False, in_use: InUse | None = None) -> Rows:
@@ -221,7 +223,7 @@ class ImageStore:
             Conflict: containers use the image, or an id stands for names of several repositories.
         """
         image = self.resolve(name)
-        names = _names_to_remove(image, name, force)
+        names = naming.to_remove(image, name, force)
         last = len(names) == len(image.names)
         users = in_use(image.id) if last and in_use else []
         if users and not force:
@@ -251,7 +253,7 @@ class ImageStore:
             target, manifest, config = parsed
             id_ = manifest.config.digest
             image = found.get(id_) or Image(id_, target, manifest, config, ())
-            name = _reference(entry.annotations.get(media.REF_NAME, ""))
+            name = naming.lenient(entry.annotations.get(media.REF_NAME, ""))
             found[id_] = replace(image, names=(*image.names, name)) if name and name not in image.names else image
         return found
 
@@ -286,8 +288,8 @@ class ImageStore:
     def _untag(self, image: Image, names: Sequence[Reference], keep: bool) -> None:
         gone = {str(name) for name in names}
         with self.layout.editing() as entries:
-            for entry in [entry for entry in entries if _name_of(entry) in gone]:
-                _drop_name(entries, entry)
+            for entry in [entry for entry in entries if naming.name_of(entry) in gone]:
+                naming.drop(entries, entry)
             if not keep and len(names) == len(image.names):
                 entries[:] = [entry for entry in entries if not self._leads_to(entry, image)]
 
@@ -302,57 +304,3 @@ class ImageStore:
         chain = [layer.chain_id for layer in self._layers(image) if layer.chain_id not in kept]
         self.unpacked.remove([chain_id for chain_id in chain if self.unpacked.stamp(chain_id)])
         return [{"Deleted": digest} for digest in (image.id, *reversed(chain))]
-
-
-def _reference(text: str) -> Reference | None:
-    try:
-        return reference.parse(text)
-    except InvalidReference:
-        return None
-
-
-def _names_same(wanted: Reference, other: Reference) -> bool:
-    """Whether *wanted* asks for *other*: a digest decides where there is one."""
-    if wanted.digest:
-        return (wanted.name, wanted.digest) == (other.name, other.digest)
-    return wanted == other
-
-
-def _names_to_remove(image: Image, name: str, force: bool) -> list[Reference]:
-    wanted = _reference(name)
-    if wanted is not None and (found := [other for other in image.names if _names_same(wanted, other)]):
-        tags = [other for other in image.names if not other.digest]
-        # With the last tag of a repository go the digests it was pulled by.
-        last = not wanted.digest and [tag for tag in tags if tag.name == wanted.name] == found
-        return found + [other for other in image.names if last and other.digest and other.name == wanted.name]
-    if len({other.name for other in image.names}) > 1 and not force:
-        raise Conflict(
-            f"unable to delete {name}: the image is named in several repositories ({', '.join(image.tags)})",
-            f"image {image.short_id}",
-            "Remove the names one by one, or use force.",
-        )
-    return list(image.names)
-
-
-def _name_of(entry: media.JSON) -> str:
-    annotations = entry.get("annotations")
-    return str(annotations.get(media.REF_NAME, "")) if isinstance(annotations, dict) else ""
-
-
-def _move_name(entries: list[media.JSON], name: str, target: media.Descriptor) -> None:
-    """Let *name* lead to *target* only. An image that loses its last name so stays, without one."""
-    for entry in [entry for entry in entries if _name_of(entry) == name and entry.get("digest") != target.digest]:
-        _drop_name(entries, entry)
-    if any(_name_of(entry) == name for entry in entries):
-        return
-    bare = next((e for e in entries if e.get("digest") == target.digest and not _name_of(e)), None)
-    if bare is None:
-        entries.append(bare := target.to_json())
-    bare["annotations"] = {**(bare.get("annotations") or {}), media.REF_NAME: name}
-
-
-def _drop_name(entries: list[media.JSON], entry: media.JSON) -> None:
-    if sum(other.get("digest") == entry.get("digest") for other in entries) > 1:
-        entries.remove(entry)
-    else:
-        entry["annotations"] = {k: v for k, v in entry["annotations"].items() if k != media.REF_NAME}

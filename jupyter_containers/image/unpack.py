@@ -51,13 +51,19 @@ def _carry_out(text: str) -> int:
         order = json.loads(text)
         verb = _VERBS[order["verb"]]
     except (KeyError, TypeError, ValueError):
-        return _answer("error", InvalidArgument("not an order", "image.unpack", __doc__ or "").to_dict()) or 2
+        return _not_an_order("it is no JSON object with a verb")
     try:
         return _answer("result", verb(order))
+    except KeyError as error:
+        return _not_an_order(f"it lacks {error}")
     except ContainersError as error:
         return _answer("error", error.to_dict()) or 1
     except OSError as error:
         return _answer("error", LayerError(str(error), str(order["verb"])).to_dict()) or 1
+
+
+def _not_an_order(why: str) -> int:
+    return _answer("error", InvalidArgument(f"not an order: {why}", "image.unpack", __doc__ or "").to_dict()) or 2
 
 
 def unpack(order: Order, progress: Callable[[int], None] | None = None) -> Order:

@@ -85,6 +85,11 @@ class Foreground:
         return ended
 
     def _step(self, selector: selectors.BaseSelector, ended: Exit | None) -> Exit | None:
+        if ended is None and self._connection.has_event:
+            ended = self._next_event()
+            if ended:
+                selector.unregister(self._connection.fileno())
+            return ended
         # Once the container has ended nobody writes any more: what is not there within a second never comes.
         events = selector.select(None if ended is None else 1.0)
         if not events:
@@ -95,11 +100,17 @@ class Foreground:
                 if not self._read(key.fd, key.data):
                     selector.unregister(key.fd)
                 continue
-            event = self._connection.next_event()
-            if event["event"] in ("exit", "gone"):
+            ended = self._next_event()
+            if ended:
                 selector.unregister(key.fd)
-                ended = Exit.parse(event) if event["event"] == "exit" else Exit(137, "monitor killed", 9)
         return ended
+
+    def _next_event(self) -> Exit | None:
+        """The exit, if that is what the next event tells."""
+        event = self._connection.next_event()
+        if event["event"] == "exit":
+            return Exit.parse(event)
+        return Exit(137, "monitor killed", 9) if event["event"] == "gone" else None
 
     def _read(self, fd: int, name: str) -> bool:
         data = os.read(fd, _CHUNK)

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tests.benchmarks import ours, peers
-from tests.benchmarks.measure import Row, measure, table, verdicts
+from tests.benchmarks.measure import REST, Row, measure, table, verdicts
 from tests.rigs import dockerd, reaper, roots, users
 
 _GROUPS = (("start", peers.FLOOR, 1.0), ("many", f"{peers.MANY} × {peers.FLOOR}", 0.05), ("program", "", 0.3))
@@ -23,6 +23,7 @@ def main(words: Sequence[str]) -> int:
     """Run the benchmarks; 0 when every budget that could be compared holds, else 1."""
     parser = argparse.ArgumentParser(prog="dev bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=60, help="runs of each quick row (default 60)")
+    parser.add_argument("--rest", type=float, default=REST, help="seconds before each run (default %(default)s)")
     parser.add_argument("--users", nargs="*", choices=users.KINDS, default=list(users.fitting_kinds()))
     parser.add_argument("--json", type=Path, help="write medians there too")
     parser.add_argument("--as", dest="kind", help=argparse.SUPPRESS)
@@ -30,7 +31,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args(words)
     if options.kind:
-        return _one_user(options.kind, options.folder, options.docker, options.rounds, options.json)
+        return _one_user(options.kind, options.folder, options.docker, options)
     reaper.become_init()
     print(f"{platform.system()} {platform.release()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     with ExitStack() as stack:
@@ -54,6 +55,7 @@ def _docker(stack: ExitStack) -> str:
 def _start_as(kind: str, folder: Path, docker: str, options: argparse.Namespace) -> int:
     user = users.make(kind, folder / kind)
     command = [sys.executable, "-m", "tests.benchmarks", "--as", kind, "--rounds", str(options.rounds)]
+    command += ["--rest", str(options.rest)]
     command += ["--folder", str(user.base), "--docker", docker if user.uid == 0 else "dockerd is root's"]
     command += ["--json", str(options.json.absolute())] if options.json and user.uid == os.getuid() else []
     where = {"XDG_CACHE_HOME": str(roots.busybox_root().parents[1])}
@@ -61,20 +63,20 @@ def _start_as(kind: str, folder: Path, docker: str, options: argparse.Namespace)
         return process.wait()
 
 
-def _one_user(kind: str, folder: Path, docker: str, rounds: int, json_file: Path | None) -> int:
+def _one_user(kind: str, folder: Path, docker: str, options: argparse.Namespace) -> int:
     root, socket = roots.busybox_root(), Path(docker) if docker.startswith("/") else docker
     rows = [*peers.starts(root, folder, socket), *peers.many(root, socket), *ours.rows(folder / "store")]
     print(f"\n== {kind} (uid {os.getuid()})", flush=True)
     for group, floor, share in _GROUPS:
         chosen = [row for row in rows if row.group == group]
-        measure(chosen, max(2, round(rounds * share)), warm_ups=2 if group == "start" else 0)
+        measure(chosen, max(2, round(options.rounds * share)), 2 if group == "start" else 0, options.rest)
         print(table(chosen, floor), end="\n\n", flush=True)
     if any(row.seconds for row in rows if row.name == ours.ENGINE):
         ours.end(folder / "store")
     found = verdicts([*rows, *ours.limits()])
     for holds, text in found:
         print(f"{'holds ' if holds else 'BROKEN'} {text}")
-    _write(json_file, rows)
+    _write(options.json, rows)
     return 0 if all(holds for holds, _ in found) else 1
 
 

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+REST = 0.02
+
 
 @dataclass
 class Row:
@@ -50,12 +52,17 @@ class Row:
         return quarters[0], quarters[2]
 
 
-def measure(rows: Sequence[Row], rounds: int, warm_ups: int = 2) -> None:
-    """Run every row in turn, *rounds* times after *warm_ups*; a row that fails says so and is left out."""
+def measure(rows: Sequence[Row], rounds: int, warm_ups: int = 2, rest: float = REST) -> None:
+    """Run every row in turn, *rounds* times after *warm_ups*; a row that fails says so and is left out.
+
+    Before each run there is a *rest* of some seconds, the same for all: what the run before left to the kernel to tidy,
+    and what ours prepares for its next start, is not put on the next row's bill. ("200 at once" shows what it costs.)
+    """
     for number in range(-warm_ups, rounds):
         for row in rows:
             if row.why_not or number % row.every:
                 continue
+            time.sleep(rest)
             try:
                 row.once()
             except Exception as error:  # noqa: BLE001 a peer that breaks must not end the others' run

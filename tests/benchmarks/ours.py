@@ -13,8 +13,9 @@ from tests.benchmarks.peers import BWRAP, DOCKER, FLOOR, MANY, at_once, spawn
 from tests.rigs import roots
 from tests.rigs.engines import BUSYBOX
 
-CELL = "%%container cell, trivial command"
-ENGINE = "engine.containers.run, trivial command"
+CELL = "%%container cell, --network none"
+NETWORKED = "%%container cell, default network"
+ENGINE = "engine.containers.run, network none"
 
 
 def rows(store: Path) -> list[Row]:
@@ -25,18 +26,22 @@ def rows(store: Path) -> list[Row]:
         shell = _shell()
     except Exception as error:  # noqa: BLE001 the peers' figures are wanted even where ours is broken
         why = f"{type(error).__name__}: {error}"
-        return [Row(name, why_not=why) for name in (CELL, ENGINE)]
+        return [Row(name, why_not=why) for name in (CELL, NETWORKED, ENGINE)]
 
     def run() -> None:
-        engine.containers.run(BUSYBOX, ["/bin/true"], remove=True)
+        engine.containers.run(BUSYBOX, ["/bin/true"], remove=True, network="none")
 
     def cell() -> None:
+        shell.run_cell_magic("container", f"--quiet --network none {BUSYBOX} sh", "true")
+
+    def networked() -> None:
         shell.run_cell_magic("container", f"--quiet {BUSYBOX} sh", "true")
 
     many = Row(f"{MANY} × ours", lambda: at_once(run), group="many")
     many.budget = {f"{MANY} × {DOCKER}": 1 / 20}
     return [
         Row(CELL, cell, budget={FLOOR: 1.5, BWRAP: 1.0, DOCKER: 1 / 40}),
+        Row(NETWORKED, networked, budget={DOCKER: 1 / 40}),
         Row(ENGINE, run, budget={FLOOR: 1.5, BWRAP: 1.0, DOCKER: 1 / 40}),
         many,
         *_programs(),

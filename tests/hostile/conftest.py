@@ -8,7 +8,7 @@ import pytest
 from layers_kit import World, drop, make_world
 
 
-@pytest.fixture(params=["root", "rootless-single"])
+@pytest.fixture(params=["root", "rootless", "rootless-single"])
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
     found = make_world(request.param)
     try:

@@ -1,6 +1,7 @@
 """Tars written byte by byte, and a store with a victim beside it: what the tests of hostile layers are made of.
 
-Every test runs on the ``root`` rung and on ``rootless-single`` (an ordinary user's namespace that maps one id). After
+Every test runs on the ``root`` rung, on ``rootless`` (a namespace of 65536 ids) and on
+``rootless-single`` (an ordinary user's namespace that maps one id). After
 each, the victim must be as it was and the store must hold nothing half done.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from jupyter_containers.image.compression import detect
 from jupyter_containers.image.store import Image, ImageStore
 
 NOBODY = 65534
+MAPPED = 100_000  # what 0 is on the rootless rung; 65536 ids are mapped from here
 AS_USER = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"] if os.geteuid() == 0 else []
 END = bytes(1024)
 
@@ -123,8 +126,13 @@ class World:
         self.store = ImageStore(base / "home", owners, self.unshare)
         if owners != "root" and os.geteuid() == 0:
             for path in (base / "home", base / "home/layers", self.layers, self.victim, *self.victim.rglob("*")):
-                os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+                os.chown(path, self.uid, self.uid, follow_symlinks=False)
         self.before = self.snapshot()
+
+    @property
+    def uid(self) -> int:
+        """Who 0 of the containers is."""
+        return {"root": 0, "rootless": MAPPED, "rootless-single": NOBODY if AS_USER else os.geteuid()}[self.owners]
 
     @property
     def layers(self) -> Path:
@@ -192,12 +200,14 @@ class World:
         (self.victim / "sub/slow").write_text("slow")
 
     def _unshare(self, argv: list[str]) -> list[str]:
+        if self.owners == "rootless":
+            return [sys.executable, str(Path(__file__).with_name("layers_namespace.py")), str(MAPPED), *argv]
         return [*AS_USER, "unshare", "-Ur", *argv]
 
 
 def make_world(owners: str) -> World:
-    if owners == "root" and os.geteuid() != 0:
-        missing("this rung needs root")
+    if owners != "rootless-single" and os.geteuid() != 0:
+        missing("root is needed to be this rung, or to play its subordinate ids")
     if owners != "root" and subprocess.run([*AS_USER, "unshare", "-Ur", "true"], check=False).returncode:
         missing("no user namespaces here")
     base = Path(tempfile.mkdtemp(prefix="jc-hostile-"))

@@ -10,6 +10,7 @@ from tests.rigs.users import User
 
 BUSYBOX = "busybox:test"
 _LOADED: set[tuple[Path, str]] = set()
+_LAUNCHERS: dict[Path, int] = {}
 
 
 def load(user: User, archive: Path) -> None:
@@ -28,9 +29,18 @@ def add_busybox(user: User) -> str:
 
 
 def warm(user: User) -> None:
-    """Have the launcher and its helpers run, so that they are not taken for a leak."""
+    """Have the launcher, its helpers and a spare monitor for each network run: they stay, and are no leak."""
     add_busybox(user)
-    user.call(_run_true)
+    if not _is_launcher(_LAUNCHERS.get(user.store, 0)):
+        _LAUNCHERS[user.store] = user.call(_run_true)
+
+
+def _is_launcher(pid: int) -> bool:
+    """Whether the launcher that was warmed still runs: it may have been ended by a test."""
+    try:
+        return b"kernel_runtime" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 def tear_down(user: User) -> None:
@@ -53,10 +63,14 @@ def _import(tar: str) -> None:
     from_env().images.import_image(tar, repository=repository, tag=tag)
 
 
-def _run_true() -> None:
+def _run_true() -> int:
+    """Once with each network; the launcher's process id."""
     from jupyter_containers import from_env
 
-    from_env().containers.run(BUSYBOX, ["true"], remove=True)
+    engine = from_env()
+    for network in ("default", "host", "none"):
+        engine.containers.run(BUSYBOX, ["true"], remove=True, network=network)
+    return int(engine.runtime.info()["pid"])
 
 
 def _end(store: str) -> None:

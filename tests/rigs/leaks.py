@@ -42,7 +42,7 @@ def snapshot(folders: Iterable[Path] = ()) -> Snapshot:
     found.update(_mounts(pids))
     found.update(f"cgroup {_kind(str(path))}" for path in _cgroups())
     found.update(f"interface {re.sub(_HEX_TAIL, '', name)}" for name in os.listdir("/sys/class/net"))
-    for folder in (*folders, Path(f"/tmp/{_OURS}-{os.getuid()}")):
+    for folder in folders:
         found.update(f"file {path}" for path in _entries(folder))
     return found
 

@@ -35,8 +35,8 @@ def become_init() -> None:
 def _serve(child: int) -> None:
     for number in (signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda received, frame: os.kill(child, received))
+    for number in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: pytest tidies up, and does not at SIGTERM
+        signal.signal(number, lambda received, frame: os.kill(child, signal.SIGINT))
     status = 0
     while True:
         pid, found = os.wait()

@@ -179,9 +179,9 @@ def test_an_oci_archive_keeps_its_manifest(store: ImageStore) -> None:
 
 
 def test_names_of_oci_archives(store: ImageStore) -> None:
-    for annotations, tags in (({"org.opencontainers.image.ref.name": "latest"}, []),
-                              ({"io.containerd.image.name": "docker.io/library/b:3"}, ["b:3"]), ({}, ["b:3"])):  # fmt: skip
-        [image] = load(store, io.BytesIO(tar(oci({"annotations": annotations}))))
+    full = {"io.containerd.image.name": "docker.io/library/b:3"}
+    for said, tags in (({"org.opencontainers.image.ref.name": "latest"}, []), (full, ["b:3"]), ({}, ["b:3"])):
+        [image] = load(store, io.BytesIO(tar(oci({"annotations": said}))))
         assert image.tags == tags
 
 

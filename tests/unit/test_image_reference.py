@@ -44,7 +44,8 @@ NORMAL = [
 REFUSED = [
     "", " ", "-", "-debian", "debian-", "debian ", " debian", "debian\n", "\ndebian", "debian:lat\nest", "debian:",
     "debian@", ":latest", "@" + SHA, "Debian", "debian/Foo", "a//b", "/a", "a/", "a..b", "a_.b", "a___b", "_a", ".a",
-    "debian:-x", "debian:.x", "x:" + "t" * 129, "a:b:c", "debian@sha256:abc", f"debian@{SHA}0", "debian@md5:" + 32 * "a",
+    "debian:-x", "debian:.x", "x:" + "t" * 129, "a:b:c", "debian@sha256:abc", f"debian@{SHA}0",
+    "debian@md5:" + 32 * "a",
     f"debian@{SHA.upper()}", "debian@sha256:" + "A" * 64, "a" * 256, "docker.io/" + "a" * 256, "a" * 64, "0" * 64,
     "http://x/y", "../x", "a/../b", "./a", "a\0b", "a b", "a\tb", "-x/y", "$(id)", "a;b", "ä", "x:é", "[::1/x", "a@b@c",
     "\x1b[31mred", "[fe80::1%eth0]/x", "a" * 64 + "\n",

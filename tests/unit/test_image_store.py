@@ -80,8 +80,8 @@ def blobs(store: ImageStore) -> set[str]:
 def test_an_image_is_found_by_every_name_it_has(store: ImageStore) -> None:
     image = add(store, tar(f="1"), names=("debian:12", "debian", "ghcr.io/x/y:z"))
     hex_ = digest.encoded(image.id)
-    for name in ("debian:12", "debian", "docker.io/library/debian", "ghcr.io/x/y:z", image.id, hex_, hex_[:12], hex_[:2],
-                 f"sha256:{hex_[:7]}"):  # fmt: skip
+    for name in ("debian:12", "debian", "docker.io/library/debian", "ghcr.io/x/y:z", image.id, hex_, hex_[:12],
+                 hex_[:2], f"sha256:{hex_[:7]}"):  # fmt: skip
         assert store.resolve(name).id == image.id
     assert store.resolve("debian").tags == ["debian:12", "debian:latest", "ghcr.io/x/y:z"]
 

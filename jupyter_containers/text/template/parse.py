@@ -225,7 +225,7 @@ class _Parser:
             return self.word(token)
         try:
             return Operand("literal", token.at, token.text, value=literal(token))
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, TypeError):  # TypeError: more than one character in single quotes
             kind = "number syntax" if token.kind == "number" else "string syntax"
             raise self.error(f"bad {kind}: {token.text}") from None
 
