@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from jupyter_containers.errors import ContainersError, NotFound
+from jupyter_containers.errors import Conflict, ContainersError, NotFound
 from jupyter_containers.options import Flag
 from jupyter_containers.text.units import human_size
 
@@ -59,12 +59,26 @@ def restart(engine: Engine, args: Args, out: Out) -> int:
 
 def pause(engine: Engine, args: Args, out: Out) -> int:
     """``docker pause``."""
-    return _to_each(engine, args, out, lambda container: container.pause())
+
+    def one(container: Container) -> None:
+        if container.status not in ("running", "paused"):
+            raise Conflict(f"Container {container.id} is not running", mend="Start it first.")
+        if container.status == "paused":
+            raise Conflict(f"Container {container.id} is already paused")
+        container.pause()
+
+    return _to_each(engine, args, out, one)
 
 
 def unpause(engine: Engine, args: Args, out: Out) -> int:
     """``docker unpause``."""
-    return _to_each(engine, args, out, lambda container: container.unpause())
+
+    def one(container: Container) -> None:
+        if container.status != "paused":
+            raise Conflict(f"Container {container.id} is not paused")
+        container.unpause()
+
+    return _to_each(engine, args, out, one)
 
 
 def wait(engine: Engine, args: Args, out: Out) -> int:

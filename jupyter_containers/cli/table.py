@@ -31,6 +31,7 @@ VERBS: tuple[Verb, ...] = (
     Verb("rm", "container", "[OPTIONS] CONTAINER [CONTAINER...]", "Remove one or more containers", "lifecycle", ("container rm", "container remove")),
     Verb("rmi", "image", "[OPTIONS] IMAGE [IMAGE...]", "Remove one or more images", "images", ("image rm", "image remove")),
     Verb("start", "container", "[OPTIONS] CONTAINER [CONTAINER...]", "Start one or more stopped containers", "running", ("container start",)),
+    Verb("stats", "container", "[OPTIONS] [CONTAINER...]", "Display a live stream of container(s) resource usage statistics", "stats", ("container stats",)),
     Verb("stop", "container", "[OPTIONS] CONTAINER [CONTAINER...]", "Stop one or more running containers", "lifecycle", ("container stop",)),
     Verb("tag", "image", "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE", "images", ("image tag",)),
     Verb("top", "container", "CONTAINER [ps OPTIONS]", "Display the running processes of a container", "listing", ("container top",)),
@@ -49,5 +50,5 @@ GROUPS = {"container": "Manage containers", "image": "Manage images", "system": 
 # docker's verbs that a later version brings: said so, instead of "unknown command"
 LATER = (
     "build", "builder", "bundle", "buildx", "commit", "compose", "cp", "diff", "events", "explain", "export", "kernel", "lock",
-    "login", "logout", "network", "pull", "push", "save", "search", "serve", "shim", "stage", "stats", "update", "volume",
+    "login", "logout", "network", "pull", "push", "save", "search", "serve", "shim", "stage", "update", "volume",
 )  # fmt: skip

@@ -31,6 +31,7 @@ JUPYTER_CONTAINERS = (
     "engine",
     "cli",
     "magics widgets server provisioner",
+    "__main__",
 )
 # Callers in processes with threads use these; nothing that forks or unshares may come along.
 CALLERS_SIDE = {"kernel_runtime.client": {"errors", "protocol", "state"}}
