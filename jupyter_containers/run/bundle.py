@@ -25,6 +25,9 @@ from jupyter_containers.run.profile import profile
 from jupyter_containers.run.records import Record, Records
 from jupyter_containers.run.runtime import Runtime
 
+_APT_FOLDER = "etc/apt/apt.conf.d"
+_APT_SETTINGS = Path(__file__).with_name("apt.conf")
+
 
 @dataclass(frozen=True)
 class Source:
@@ -133,7 +136,7 @@ class Bundles:
         for folder in (record.bundle / "rootfs", *root.folders):
             folder.mkdir()
         etc.write(record.bundle, record.hostname, options.network, {})
-        mounts = list(_extra_mounts(record.bundle, extra))
+        mounts = [*self._apt_settings(source), *_extra_mounts(record.bundle, extra)]
         return oci.config(self._plan(options, source, args, record, root, mounts))
 
     def _plan(
@@ -160,6 +163,11 @@ class Bundles:
             volumes=self._volumes(options),
             thermal=_thermal(),
         )
+
+    def _apt_settings(self, source: Source) -> Iterable[dict[str, Any]]:
+        """With one user id apt can't become ``_apt`` to fetch, and it checks that (it ends with 112): tell it not to."""
+        if self._runtime.rung == "rootless-single" and any((layer / _APT_FOLDER).is_dir() for layer in source.layers):
+            yield _bind(f"/{_APT_FOLDER}/99nb-containers", _APT_SETTINGS, "ro")
 
     def _volumes(self, options: RunOptions) -> dict[str, Path]:
         """The folders of named volumes, made where missing; missing bind sources that ``-v`` makes."""
