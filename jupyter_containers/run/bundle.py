@@ -165,7 +165,7 @@ class Bundles:
         )
 
     def _apt_settings(self, source: Source) -> Iterable[dict[str, Any]]:
-        """With one user id apt can't become ``_apt`` to fetch, and it checks that (it ends with 112): tell it not to."""
+        """With one user id apt can't become ``_apt`` to fetch, and checks that (it ends with 112): tell it not to."""
         if self._runtime.rung == "rootless-single" and any((layer / _APT_FOLDER).is_dir() for layer in source.layers):
             yield _bind(f"/{_APT_FOLDER}/99nb-containers", _APT_SETTINGS, "ro")
 
