@@ -13,7 +13,7 @@ from jupyter_containers.config import Settings
 from jupyter_containers.engine.container import Container, signal_number
 from jupyter_containers.engine.images import Images
 from jupyter_containers.errors import ContainerExit, ContainersError
-from jupyter_containers.options import CellOptions, RunOptions, options_from_keywords
+from jupyter_containers.options import RunOptions, options_from_keywords
 from jupyter_containers.result import ContainerResult
 from jupyter_containers.run import inspect
 from jupyter_containers.run.bundle import Bundles, Extra, command_line, with_volume_names
@@ -100,7 +100,6 @@ class Containers:
 
     def run_detached(self, options: RunOptions) -> Container:
         """Start a new container in the background."""
-        options, _ = self._within_reach(options)
         container = Container(self, self._make(options, None))
         try:
             container.start()
@@ -125,18 +124,16 @@ class Containers:
             stdin: a descriptor for its standard input; none means an empty one.
         """
         begun = time.perf_counter()
-        options, notice = self._within_reach(options)
-        if notice and on_output:
-            on_output("stderr", notice)
         record = self._make(options, extra, args)
         pipes = Pipes()
         try:
-            connection, started = self.runtime.start(record.bundle, pipes.stdio(stdin), **_request(options, self))
+            request = _request(record, self._settings)
+            connection, started = self.runtime.start(record.bundle, pipes.stdio(stdin), **request)
             pipes.started()
             with connection:
                 follow = Foreground(connection, pipes, on_output)
-                if on_output and started.get("notice"):
-                    on_output("stderr", f"[{started['notice']}]\n")
+                for notice in (*record.warnings, *filter(None, [started.get("notice")])):
+                    follow.notice(notice)
                 outcome = follow.run()
         except BaseException:
             if options.rm or self.runtime.state(record.bundle)["status"] == "created":
@@ -154,12 +151,11 @@ class Containers:
         Args:
             connected: called with the connection once it runs, to pass on signals and window sizes.
         """
-        options, notice = self._within_reach(options)
-        if notice:
-            os.write(stdio[2], notice.encode())
         record = self._make(options, None)
         try:
-            connection, _ = self.runtime.start(record.bundle, stdio, **_request(options, self))
+            for warning in record.warnings:
+                os.write(stdio[2], f"WARNING: {warning}\n".encode())
+            connection, _ = self.runtime.start(record.bundle, stdio, **_request(record, self._settings))
             with connection:
                 if connected:
                     connected(connection)
@@ -176,20 +172,18 @@ class Containers:
         """Start a container in the background."""
         if self.runtime.state(record.bundle)["status"] in _RUNNING:
             return
-        options = RunOptions.from_dict(_run_fields(record.options))
-        connection, _ = self.runtime.start(
-            record.bundle, None, **{**_request(options, self), "owned": False, "log": True}
-        )
+        request = {**_request(record, self._settings), "owned": False, "log": True}
+        connection, _ = self.runtime.start(record.bundle, None, **request)
         connection.close()
 
-    def _within_reach(self, options: RunOptions) -> tuple[RunOptions, str]:
+    def _within_reach(self, options: RunOptions) -> tuple[RunOptions, builtins.list[str]]:
         """Options whose network can be had here: without pasta or its like the default one is ``none``, said once."""
         outside = self.runtime.outside if options.network == "default" else {"outside": True}
         if outside["outside"]:
-            return options, ""
-        notice = "" if self._told else f"[no network to the outside: {outside['why']}. {outside['mend']}]\n"
+            return options, []
+        warnings = [] if self._told else [f"no network to the outside: {outside['why']}. {outside['mend']}"]
         self._told = True
-        return replace(options, network="none"), notice
+        return replace(options, network="none"), warnings
 
     def plan(self, options: RunOptions, args: Sequence[str] | None = None) -> dict[str, Any]:
         """The config.json of a container, which is not made (``--dry-run``)."""
@@ -197,9 +191,11 @@ class Containers:
         return self._bundles.plan(options, source, args or command_line(options, source.config))
 
     def _make(self, options: RunOptions, extra: Extra | None, args: Sequence[str] | None = None) -> Record:
-        options = with_volume_names(options)
+        options, warnings = self._within_reach(with_volume_names(options))
         source = self._images.source(options)
-        return self._bundles.make(options, source, args or command_line(options, source.config), extra)
+        record = self._bundles.make(options, source, args or command_line(options, source.config), extra)
+        record.warnings = warnings
+        return record
 
 
 def exit_error(result: ContainerResult) -> ContainerExit:
@@ -214,25 +210,21 @@ def _options(image: RunOptions | str, command: str | Sequence[str] | None, keywo
     return options_from_keywords(image, command, wanted)
 
 
-def _run_fields(options: dict[str, Any]) -> dict[str, Any]:
-    extra = set(CellOptions.__dataclass_fields__) - set(RunOptions.__dataclass_fields__)
-    return {name: value for name, value in options.items() if name not in extra}
-
-
-def _request(options: RunOptions, owner: Containers) -> dict[str, Any]:
+def _request(record: Record, settings: Settings) -> dict[str, Any]:
     """The monitor's part of the options, see :class:`kernel_runtime.monitor.Request`."""
-    settings = owner._settings
+    options = record.options  # only what differs from the defaults
+    keep = not options.get("rm") or bool(options.get("detach"))
     return {
         "owned": True,
-        "remove": options.rm,
-        "log": not options.rm or options.detach,
+        "remove": bool(options.get("rm")),
+        "log": keep,
         "log_max_size": settings.log_max_size,
         "log_max_file": settings.log_max_file,
-        "timeout": options.timeout or 0.0,
-        "stop_signal": signal_number(options.stop_signal or "SIGTERM"),
-        "explain": getattr(options, "explain", False),
-        "network": options.network,
-        "terminal": options.tty,
+        "timeout": options.get("timeout") or 0.0,
+        "stop_signal": signal_number(options.get("stop_signal") or "SIGTERM"),
+        "explain": bool(options.get("explain")),
+        "network": options.get("network", "default"),
+        "terminal": bool(options.get("tty")),
     }
 
 

@@ -67,6 +67,10 @@ class Foreground:
         self._decoders = {name: codecs.getincrementaldecoder("utf-8")("replace") for name in ("stdout", "stderr")}
         self._interrupts = 0
 
+    def notice(self, text: str) -> None:
+        """Tell the caller something that the container did not say."""
+        self._emit("stderr", f"[{text}]\n")
+
     def run(self) -> Exit:
         """Pass output on until both pipes have ended and the monitor has told the exit.
 
