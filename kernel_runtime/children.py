@@ -170,7 +170,7 @@ def prepare(machine: Machine, network: str, netns_fd: int, procs_files: tuple[st
 
 def go(child: Child, request: Request, stdio: tuple[int, int, int]) -> None:
     """Tell a prepared process which container it is; its descriptors travel along."""
-    order = {"request": request.to_dict(), "streams": [fd >= 0 for fd in stdio]}
+    order = {"bundle": request.bundle, "explain": request.explain, "streams": [fd >= 0 for fd in stdio]}
     child.started = time.monotonic()
     child.order(order, [fd for fd in stdio if fd >= 0])
 
@@ -186,14 +186,13 @@ def _wait_to_become_container(
         fds = iter(channel.take_fds())
     if order is None:
         os._exit(0)  # the launcher has left
-    request = order["request"]
     _take_streams(tuple(next(fds) if there else -1 for there in order["streams"]))
-    config = spec.load(os.path.join(request["bundle"], "config.json"))
+    config = spec.load(os.path.join(order["bundle"], "config.json"))
     if not config.process.terminal:
         os.setsid()
-    context = sandbox.Context(config, request["bundle"], machine.in_user_namespace, procs_files, status.fileno(), stage)
+    context = sandbox.Context(config, order["bundle"], machine.in_user_namespace, procs_files, status.fileno(), stage)
     sandbox.furnish(context)
-    if request["explain"]:
+    if order["explain"]:
         status.send(json.dumps(context.timings).encode())
     rlimits = _wait_for_limits(status)
     if config.wants_init and reaper.fork_payload(status.fileno()):

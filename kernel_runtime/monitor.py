@@ -11,12 +11,14 @@ Not here: how a process becomes a container (:mod:`sandbox`), and what is done w
 from __future__ import annotations
 
 import os
+import select
 import selectors
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from kernel_runtime import cgroups, children, state, trees
@@ -28,6 +30,7 @@ from kernel_runtime.streams import Streams
 
 _T = TypeVar("_T")
 
+NETWORKS = ("none", "host", "default")
 GRACE = 3.0  # seconds between SIGINT, SIGTERM and SIGKILL of an interrupt
 _DEAF_GRACE = 0.1  # the same where PID 1 does not listen to the signal: the kernel drops it then
 
@@ -49,18 +52,17 @@ class Request:
     network: str = "none"
     terminal: bool = False
 
-    def to_dict(self) -> dict[str, Any]:
-        """As a message."""
-        return asdict(self)
-
     @staticmethod
     def parse(message: Message) -> Request:
         """Check a ``start`` message."""
         known = {name: message[name] for name in Request.__dataclass_fields__ if name in message}
         try:
-            return Request(**known)
+            request = Request(**known)
         except TypeError as error:
             raise ProtocolError("start", "", str(error)) from error
+        if request.network not in NETWORKS:
+            raise ProtocolError("start", f"network {request.network!r}", f"known are {', '.join(NETWORKS)}")
+        return request
 
 
 @dataclass
@@ -71,6 +73,7 @@ class Machine:
     runtime: str
     hierarchy: cgroups.Hierarchy
     stage: str
+    code: str
 
     @property
     def in_user_namespace(self) -> bool:
@@ -78,24 +81,94 @@ class Machine:
         return self.rung != "root"
 
 
-def wait_and_run(machine: Machine, launcher: Channel, network: str, netns_fd: int) -> int:
+def wait_and_run(
+    machine: Machine, launcher: Channel, door: socket.socket | None, network: str, netns_fd: int
+) -> int:
     """The whole life of a monitor process: prepare a first process, wait for an order, run that container.
 
-    The launcher keeps one such process ready, so that a start need not wait for forks, cgroup and namespaces. When the
-    launcher leaves without an order, everything prepared is given back.
+    The launcher keeps one such process ready, so that a start need not wait for forks, cgroup and namespaces: it takes
+    the order of the next caller at *door* itself. When the launcher leaves without an order, everything prepared is
+    given back.
     """
     group = machine.hierarchy.create(group_id(), {}) if machine.hierarchy.kind != "none" else None
     child = children.prepare(machine, network, netns_fd, group.procs_files if group else ())
     if netns_fd >= 0:
         os.close(netns_fd)
-    message = launcher.receive()
-    fds = launcher.take_fds()
-    launcher.close()
-    if message is None:
+    order = _wait_for_order(machine, launcher, door)
+    if order is None:
         _give_back(group, child)
         return 0
-    caller = Channel(socket.socket(fileno=fds.pop(0)))
-    return Monitor(machine, Request.parse(message), caller).run(group, child, fds)
+    monitor = Monitor(machine, order.request, order.caller, child, Streams(order.request, order.fds))
+    children.go(child, order.request, monitor.streams.child_fds())  # first of all: it has the longest way to go
+    order.confirm()
+    return monitor.run(group)
+
+
+class Order:
+    """A caller's wish: its connection, what it asked for, and the descriptors that came along.
+
+    Raises:
+        ProtocolError: it asks for something that is not understood.
+    """
+
+    def __init__(self, caller: Channel, message: Message, fds: list[int], launcher: Channel, at_door: bool) -> None:
+        self.caller, self.fds, self.request = caller, fds, Request.parse(message)
+        self._message, self._launcher, self._at_door = message, launcher, at_door
+
+    def confirm(self) -> None:
+        """Tell the launcher of an order that did not come from it, and let go of it."""
+        try:
+            if self._at_door:
+                self._launcher.send(self._message)
+        except OSError:
+            pass  # it has just been killed: the next one finds this container in the store
+        self._launcher.close()
+
+
+def _wait_for_order(machine: Machine, launcher: Channel, door: socket.socket | None) -> Order | None:
+    """The next order, from the launcher or at the door; ``None`` once the launcher has left."""
+    with select.epoll() as poll:
+        poll.register(launcher, select.EPOLLIN)
+        if door:
+            poll.register(door, select.EPOLLIN | select.EPOLLEXCLUSIVE)  # a caller wakes one of those that wait
+        while True:
+            ready = [fd for fd, _ in poll.poll()]
+            if launcher.fileno() in ready:
+                return _from_launcher(launcher)
+            if door and (order := _answer_door(machine, launcher, door)):
+                door.close()
+                return order
+
+
+def _from_launcher(launcher: Channel) -> Order | None:
+    message = launcher.receive()
+    if message is None:
+        return None
+    caller, *fds = launcher.take_fds()
+    return Order(Channel(socket.socket(fileno=caller)), message, fds, launcher, at_door=False)
+
+
+def _answer_door(machine: Machine, launcher: Channel, door: socket.socket) -> Order | None:
+    """Hear a caller. One that is of other code than this process makes the launcher leave, too."""
+    try:
+        sock, _ = door.accept()
+    except BlockingIOError:
+        return None
+    channel = Channel(sock)
+    try:
+        sock.settimeout(5)
+        message = channel.receive() if peer_uid(sock) == os.getuid() else None
+        if message and message.get("code") == machine.code:
+            return Order(channel, message, channel.take_fds(), launcher, at_door=True)
+        if message:
+            channel.send({"event": "outdated"})
+            launcher.send(message)
+    except ProtocolError as fault:
+        channel.send({"event": "fault", "fault": fault.to_dict()})
+    except OSError:
+        pass
+    channel.close()
+    return None
 
 
 def _give_back(group: cgroups.Cgroup | None, child: Child) -> None:
@@ -126,6 +199,8 @@ class Monitor:
     machine: Machine
     request: Request
     caller: Channel | None
+    child: Child
+    streams: Streams
     selector: selectors.BaseSelector = field(default_factory=selectors.PollSelector)
     state: dict[str, Any] = field(default_factory=dict)
     timers: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
@@ -134,9 +209,8 @@ class Monitor:
     reason: str = ""
     mounts_fd: int = -1  # holds the mount namespace until the end has been told
 
-    def run(self, group: cgroups.Cgroup | None, child: Child, stdio: list[int]) -> int:
-        """Make *child* the container, serve it until it has ended, leave nothing. Returns 0, this process's status."""
-        self.child = child
+    def run(self, group: cgroups.Cgroup | None) -> int:
+        """Make the first process the container, serve it until it has ended, leave nothing. Returns the exit status."""
         path = state.monitor_socket(self.machine.runtime, self.request.id)
         listener = listen(path)
         wake, waker = socket.socketpair()
@@ -145,28 +219,26 @@ class Monitor:
         try:
             signal.signal(signal.SIGCHLD, lambda *_: None)
             signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
-            self._start(group, stdio)
-            self._serve(listener, wake)
+            self._start(group)
+            return self._serve(listener, wake)
         except RuntimeFault as fault:
-            self._finish_failed(fault, group)
+            return self._finish_failed(fault, group)
         finally:
             self._clean(path)
-        return 0
 
-    def _start(self, group: cgroups.Cgroup | None, stdio: list[int]) -> None:
-        self.streams = Streams(self.selector, self.request, stdio)
-        children.go(self.child, self.request, self.streams.child_fds())
-        place = f"/proc/{self.child.pid}/ns/mnt"
-        self.mounts_fd = self._unless_failed(lambda: os.open(place, os.O_RDONLY | os.O_CLOEXEC))
+    def _start(self, group: cgroups.Cgroup | None) -> None:
+        """What is left to do while the first process makes itself the container; then wait for its program to run."""
+        pid = self.child.pid
+        self.mounts_fd = self._unless_failed(lambda: os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC))
         self.spec = load(os.path.join(self.request.bundle, "config.json"))
         self.group = group or self.machine.hierarchy.create(self.request.id, self.spec.resources)
         if group:
             group.update(self.spec.resources)
         self._unless_failed(lambda: self.child.limits_are_set(self.group.rlimits))
-        timings = self.child.wait_for_exec()
-        self.streams.started(self.child.console)
-        pid = self.child.pid
+        # Told a moment ahead, while there is time for it; a fault replaces it.
         self._record("running", pid=pid, pidStart=state.start_time(pid), startedAt=time.time())
+        timings = self.child.wait_for_exec()
+        self.streams.started(self.child.console, self.selector)
         news: dict[str, Any] = {"event": "started", "pid": pid}
         if self.group.notice:
             news["notice"] = self.group.notice
@@ -184,7 +256,7 @@ class Monitor:
 
     # -- the loop ----------------------------------------------------------------------------------------------
 
-    def _serve(self, listener: socket.socket, wake: socket.socket) -> None:
+    def _serve(self, listener: socket.socket, wake: socket.socket) -> int:
         self.selector.register(listener, selectors.EVENT_READ, lambda: self._accept(listener))
         self.selector.register(wake, selectors.EVENT_READ, lambda: self._reap(wake))
         if self.caller:
@@ -194,7 +266,7 @@ class Monitor:
             for key, _ in self.selector.select(self._run_timers()):
                 key.data()
         self.streams.drain()
-        self._finish()
+        return self._finish()
 
     def after(self, seconds: float, action: Callable[[], None]) -> None:
         """Call *action* in *seconds*, while the container lives."""
@@ -319,7 +391,7 @@ class Monitor:
             wait = min(grace, _DEAF_GRACE) if deaf else grace
             self.after(wait, lambda: self.stop(reason, signals[1:], grace))
 
-    def _finish(self) -> None:
+    def _finish(self) -> int:
         stats, events = self.group.stats(), self.group.events()
         outcome = self.child.outcome(self.reason, events)
         outcome.update(
@@ -327,27 +399,38 @@ class Monitor:
             peakMemory=stats.get("memory_peak", self.child.peak_memory),
             finishedAt=time.time(),
         )
-        self._end(outcome)
+        return self._end(outcome)
 
-    def _finish_failed(self, fault: RuntimeFault, group: cgroups.Cgroup | None) -> None:
+    def _finish_failed(self, fault: RuntimeFault, group: cgroups.Cgroup | None) -> int:
         code = getattr(fault, "exit_code", 125)
         self.group = getattr(self, "group", None) or group or self.machine.hierarchy.create(self.request.id, {})
-        self._end({"exitCode": code, "reason": "fault", "fault": fault.to_dict(), "finishedAt": time.time()})
+        return self._end({"exitCode": code, "reason": "fault", "fault": fault.to_dict(), "finishedAt": time.time()})
 
-    def _end(self, outcome: dict[str, Any]) -> None:
+    def _end(self, outcome: dict[str, Any]) -> int:
+        """Record and tell the end, then give everything back; 1 where a group could not be, for the launcher to sweep.
+
+        Nobody waits for the cgroup: removing one can take the kernel ten milliseconds while another is joined.
+        """
         self.child.kill()
         for joined in self.execs.values():
             joined.child.kill()
             joined.finish()
-        self.group.destroy()
-        if not self.request.remove:
+        gone = ""
+        if self.request.remove:
+            gone = trees.put_aside(self.request.bundle)
+        else:
             self._record("stopped", **outcome)
-            self._tell({"event": "exit", **outcome})
-            return
-        gone = trees.put_aside(self.request.bundle)
         self._tell({"event": "exit", **outcome})
-        self._let_go_of_mounts()
-        trees.remove(gone)
+        try:
+            self.group.destroy()
+        except RuntimeFault as fault:
+            print(fault, file=sys.stderr)
+            return 1
+        finally:
+            self._let_go_of_mounts()
+            if gone:
+                trees.remove(gone)
+        return 0
 
     def _let_go_of_mounts(self) -> None:
         """Unmounting takes milliseconds, which the end of the last process need not wait for: see ``mounts_fd``."""

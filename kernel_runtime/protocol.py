@@ -116,6 +116,11 @@ class Channel:
         self.socket.close()
 
 
+def door_path(runtime: str, network: str) -> str:
+    """Where a prepared monitor with a certain network takes the next order."""
+    return os.path.join(runtime, f"{network}.door")
+
+
 def peer_uid(sock: socket.socket) -> int:
     """The user at the other end (SO_PEERCRED), as this user namespace sees the id."""
     credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
