@@ -240,12 +240,18 @@ class Client:
 
     # -- containers --------------------------------------------------------------------------------------------
 
-    def start(self, bundle: str, stdio: tuple[int, int, int] | None, **options: Any) -> tuple[Connection, Message]:
-        """Start the container of *bundle* (config.json in it); the connection and its ``started`` event.
+    def start(
+        self,
+        bundle: str,
+        stdio: tuple[int, int, int] | None,
+        **options: Any,
+    ) -> tuple[Connection, Message]:
+        """Start the container of *bundle*; the connection and its ``started`` event.
 
         Args:
             stdio: descriptors for the container's 0, 1, 2; ``None`` for none (``log`` should be set then).
-            options: fields of :class:`kernel_runtime.monitor.Request`.
+            options: fields of :class:`kernel_runtime.orders.Request`; and ``config``, the decoded config.json, which is
+                read from the bundle else.
 
         Raises:
             RuntimeFault: it could not be started, with ``exit_code``; nothing is left behind.
@@ -263,7 +269,7 @@ class Client:
             connection.close()
             if event["event"] == "exit":
                 raise _fault(event)
-            if event["event"] == "gone" and not os.path.exists(os.path.join(bundle, "config.json")):
+            if event["event"] == "gone" and (state.read(bundle) or not os.path.isdir(bundle)):
                 raise ProtocolError(
                     "start", os.path.basename(bundle)[:12], "its monitor ended", f"See {self._log_path()}."
                 )

@@ -16,8 +16,9 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from kernel_runtime import cgroups, egress, monitor, programs, state, sweep, trees
+from kernel_runtime import cgroups, egress, monitor, orders, programs, state, sweep, trees
 from kernel_runtime.errors import ProbeError, RuntimeFault
+from kernel_runtime.orders import Request
 from kernel_runtime.probe import Rung
 from kernel_runtime.protocol import Channel, Message, door_path, listen, peer_uid
 
@@ -67,7 +68,7 @@ class Launcher:
     site: str
     idle: float = IDLE_SECONDS
     selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
-    monitors: dict[int, monitor.Request] = field(default_factory=dict)
+    monitors: dict[int, Request] = field(default_factory=dict)
     workers: dict[int, Channel] = field(default_factory=dict)
     doors: dict[str, Door] = field(default_factory=dict)
     last_door: Door | None = None
@@ -131,7 +132,7 @@ class Launcher:
         except (OSError, RuntimeFault):
             message = None
         if message:
-            self.monitors[spare.pid] = monitor.Request.parse(message)
+            self._count(spare.pid, message)
         self.last_used, self.last_door = time.monotonic(), door
         self._dismiss(door, spare)
         if message and message["code"] != self.code:
@@ -221,7 +222,7 @@ class Launcher:
 
     def _start(self, channel: Channel, message: Message) -> None:
         """Hand an order on to a monitor: no caller came to one's door."""
-        request = monitor.Request.parse(message)
+        request = Request.parse(message)
         stdio = channel.take_fds()
         try:
             spare = self._fork_monitor(request.network)
@@ -230,10 +231,17 @@ class Launcher:
                 spare.channel.send(message, (channel.fileno(), *stdio))
             finally:
                 spare.channel.close()
-            self.monitors[spare.pid] = request
+            self._count(spare.pid, message)
         finally:
             for fd in stdio:
                 os.close(fd)
+
+    def _count(self, pid: int, message: Message) -> None:
+        """A monitor has got its order; the next ones are prepared for the same limits."""
+        self.monitors[pid] = Request.parse(message)
+        if "config" in message and self.hierarchy.kind != "none":
+            resources = orders.resources_of(message)
+            self.machine.limits = resources if orders.usual(resources) else {}
 
     def _door(self, network: str) -> Door:
         if network not in self.doors:

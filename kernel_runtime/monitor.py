@@ -10,6 +10,7 @@ Not here: how a process becomes a container (:mod:`sandbox`), and what is done w
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import selectors
@@ -17,52 +18,24 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeVar
 
-from kernel_runtime import cgroups, children, state, trees
+from kernel_runtime import cgroups, children, orders, state, trees
 from kernel_runtime.children import Child
 from kernel_runtime.errors import NotRunning, ProtocolError, RuntimeFault, SetupError
+from kernel_runtime.orders import Request
 from kernel_runtime.protocol import Channel, Message, listen, peer_uid
-from kernel_runtime.spec import load, parse_process
+from kernel_runtime.spec import Spec, parse_process
 from kernel_runtime.streams import Streams
 
 _T = TypeVar("_T")
 
-NETWORKS = ("none", "host", "default")
 GRACE = 3.0  # seconds between SIGINT, SIGTERM and SIGKILL of an interrupt
 _DEAF_GRACE = 0.1  # the same where PID 1 does not listen to the signal: the kernel drops it then
-
-
-@dataclass
-class Request:
-    """What the caller asked for besides config.json; field names are those of the message."""
-
-    bundle: str
-    id: str
-    owned: bool = False
-    remove: bool = False
-    log: bool = False
-    log_max_size: int = 10 * 1024 * 1024
-    log_max_file: int = 1
-    timeout: float = 0.0
-    stop_signal: int = signal.SIGTERM
-    explain: bool = False
-    network: str = "none"
-    terminal: bool = False
-
-    @staticmethod
-    def parse(message: Message) -> Request:
-        """Check a ``start`` message."""
-        known = {name: message[name] for name in Request.__dataclass_fields__ if name in message}
-        try:
-            request = Request(**known)
-        except TypeError as error:
-            raise ProtocolError("start", "", str(error)) from error
-        if request.network not in NETWORKS:
-            raise ProtocolError("start", f"network {request.network!r}", f"known are {', '.join(NETWORKS)}")
-        return request
 
 
 @dataclass
@@ -74,6 +47,7 @@ class Machine:
     hierarchy: cgroups.Hierarchy
     stage: str
     code: str
+    limits: Mapping[str, Any] = field(default_factory=dict)  # OCI resources that prepared containers have already
 
     @property
     def in_user_namespace(self) -> bool:
@@ -81,94 +55,72 @@ class Machine:
         return self.rung != "root"
 
 
-def wait_and_run(
-    machine: Machine, launcher: Channel, door: socket.socket | None, network: str, netns_fd: int
-) -> int:
+def wait_and_run(machine: Machine, launcher: Channel, door: socket.socket | None, network: str, netns_fd: int) -> int:
     """The whole life of a monitor process: prepare a first process, wait for an order, run that container.
 
     The launcher keeps one such process ready, so that a start need not wait for forks, cgroup and namespaces: it takes
     the order of the next caller at *door* itself. When the launcher leaves without an order, everything prepared is
     given back.
     """
-    group = machine.hierarchy.create(group_id(), {}) if machine.hierarchy.kind != "none" else None
-    child = children.prepare(machine, network, netns_fd, group.procs_files if group else ())
+    group = machine.hierarchy.create(group_id(), machine.limits) if machine.hierarchy.kind != "none" else None
+    child = children.prepare(machine, network, netns_fd, group.procs_files if group else (), door)
     if netns_fd >= 0:
         os.close(netns_fd)
-    order = _wait_for_order(machine, launcher, door)
+    order = _wait_for_order(machine, launcher, child, door)
+    launcher.close()
+    if door:
+        door.close()
     if order is None:
         _give_back(group, child)
         return 0
-    monitor = Monitor(machine, order.request, order.caller, child, Streams(order.request, order.fds))
-    children.go(child, order.request, monitor.streams.child_fds())  # first of all: it has the longest way to go
-    order.confirm()
-    return monitor.run(group)
+    message, (caller, *stdio) = order
+    return _run(machine, message, Channel(socket.socket(fileno=caller)), stdio, group, child)
 
 
-class Order:
-    """A caller's wish: its connection, what it asked for, and the descriptors that came along.
-
-    Raises:
-        ProtocolError: it asks for something that is not understood.
-    """
-
-    def __init__(self, caller: Channel, message: Message, fds: list[int], launcher: Channel, at_door: bool) -> None:
-        self.caller, self.fds, self.request = caller, fds, Request.parse(message)
-        self._message, self._launcher, self._at_door = message, launcher, at_door
-
-    def confirm(self) -> None:
-        """Tell the launcher of an order that did not come from it, and let go of it."""
-        try:
-            if self._at_door:
-                self._launcher.send(self._message)
-        except OSError:
-            pass  # it has just been killed: the next one finds this container in the store
-        self._launcher.close()
-
-
-def _wait_for_order(machine: Machine, launcher: Channel, door: socket.socket | None) -> Order | None:
-    """The next order, from the launcher or at the door; ``None`` once the launcher has left."""
-    with select.epoll() as poll:
-        poll.register(launcher, select.EPOLLIN)
-        if door:
-            poll.register(door, select.EPOLLIN | select.EPOLLEXCLUSIVE)  # a caller wakes one of those that wait
-        while True:
-            ready = [fd for fd, _ in poll.poll()]
-            if launcher.fileno() in ready:
-                return _from_launcher(launcher)
-            if door and (order := _answer_door(machine, launcher, door)):
-                door.close()
-                return order
-
-
-def _from_launcher(launcher: Channel) -> Order | None:
-    message = launcher.receive()
-    if message is None:
-        return None
-    caller, *fds = launcher.take_fds()
-    return Order(Channel(socket.socket(fileno=caller)), message, fds, launcher, at_door=False)
-
-
-def _answer_door(machine: Machine, launcher: Channel, door: socket.socket) -> Order | None:
-    """Hear a caller. One that is of other code than this process makes the launcher leave, too."""
+def _run(
+    machine: Machine, message: Message, caller: Channel, stdio: list[int], group: cgroups.Cgroup | None, child: Child
+) -> int:
     try:
-        sock, _ = door.accept()
-    except BlockingIOError:
-        return None
-    channel = Channel(sock)
-    try:
-        sock.settimeout(5)
-        message = channel.receive() if peer_uid(sock) == os.getuid() else None
-        if message and message.get("code") == machine.code:
-            return Order(channel, message, channel.take_fds(), launcher, at_door=True)
-        if message:
-            channel.send({"event": "outdated"})
-            launcher.send(message)
+        request = Request.parse(message)
     except ProtocolError as fault:
-        channel.send({"event": "fault", "fault": fault.to_dict()})
-    except OSError:
-        pass
-    channel.close()
-    return None
+        caller.send({"event": "fault", "fault": fault.to_dict()})
+        _give_back(group, child)
+        return 0
+    return Monitor(machine, request, caller, child, Streams(request, stdio), message).run(group)
+
+
+def _wait_for_order(
+    machine: Machine, launcher: Channel, child: Child, door: socket.socket | None
+) -> tuple[Message, list[int]] | None:
+    """The next order and its descriptors, the caller's first; ``None`` once the launcher has left.
+
+    What the launcher hands on is passed to the first process, what that took at the door is told the launcher.
+    """
+    poll = select.poll()
+    poll.register(launcher, select.POLLIN)
+    poll.register(child.channel, select.POLLIN)
+    while True:
+        ready = [fd for fd, _ in poll.poll()]
+        if launcher.fileno() in ready:
+            line = launcher.receive_line()
+            if line is None:
+                return None
+            fds = launcher.take_fds()
+            child.hand_on(line, fds)
+            return json.loads(line), fds
+        line = child.channel.receive_line()
+        message = json.loads(line) if line else _KILLED
+        if line is None or "fault" in message:
+            child.keep_fault(message)  # for the next caller
+            order = orders.take(launcher, door, machine.code)
+            return (json.loads(order[0]), order[1]) if order else None
+        with suppress(OSError):  # it has just been killed: the next one finds this container in the store
+            launcher.send_line(line)
+        if message["code"] == machine.code:
+            return message, child.channel.take_fds()
+
+
+_KILLED = {"fault": SetupError("start", "", "its first process was killed").to_dict(), "exitCode": 125}
 
 
 def _give_back(group: cgroups.Cgroup | None, child: Child) -> None:
@@ -201,6 +153,7 @@ class Monitor:
     caller: Channel | None
     child: Child
     streams: Streams
+    message: Message
     selector: selectors.BaseSelector = field(default_factory=selectors.PollSelector)
     state: dict[str, Any] = field(default_factory=dict)
     timers: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
@@ -228,13 +181,17 @@ class Monitor:
 
     def _start(self, group: cgroups.Cgroup | None) -> None:
         """What is left to do while the first process makes itself the container; then wait for its program to run."""
+        self.child.started = time.monotonic()
         pid = self.child.pid
+        if self.request.log and not self.request.terminal:
+            self._unless_failed(lambda: self.child.streams_are(self.streams.child_fds()))
         self.mounts_fd = self._unless_failed(lambda: os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC))
-        self.spec = load(os.path.join(self.request.bundle, "config.json"))
-        self.group = group or self.machine.hierarchy.create(self.request.id, self.spec.resources)
-        if group:
-            group.update(self.spec.resources)
-        self._unless_failed(lambda: self.child.limits_are_set(self.group.rlimits))
+        resources = orders.resources_of(self.message)
+        self.group = group or self.machine.hierarchy.create(self.request.id, resources)
+        if resources != self.machine.limits:
+            if group:
+                group.update({**orders.NO_LIMITS, **resources})
+            self._unless_failed(lambda: self.child.limits_are_set(self.group.rlimits))
         # Told a moment ahead, while there is time for it; a fault replaces it.
         self._record("running", pid=pid, pidStart=state.start_time(pid), startedAt=time.time())
         timings = self.child.wait_for_exec()
@@ -253,6 +210,11 @@ class Monitor:
         except OSError as error:
             self.child.wait_for_exec()
             raise SetupError("start", "", "its first process was killed") from error
+
+    @cached_property
+    def spec(self) -> Spec:
+        """The container's config.json; wanted by those that join it."""
+        return orders.config_of(self.message)
 
     # -- the loop ----------------------------------------------------------------------------------------------
 
@@ -392,7 +354,7 @@ class Monitor:
             self.after(wait, lambda: self.stop(reason, signals[1:], grace))
 
     def _finish(self) -> int:
-        stats, events = self.group.stats(), self.group.events()
+        stats, events = self.group.stats(only=("cpu_seconds", "memory_peak")), self.group.events()
         outcome = self.child.outcome(self.reason, events)
         outcome.update(
             cpuSeconds=stats.get("cpu_seconds", self.child.cpu_seconds),

@@ -18,7 +18,7 @@ from kernel_runtime import console
 from kernel_runtime.logs import JsonLog
 
 if TYPE_CHECKING:
-    from kernel_runtime.monitor import Request
+    from kernel_runtime.orders import Request
 
 _CHUNK = 4096  # PIPE_BUF: a write of this size to a pipe that polls writable does not block
 _END_OF_FILE = b"\x04"

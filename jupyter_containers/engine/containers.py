@@ -5,7 +5,8 @@ from __future__ import annotations
 import builtins
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -16,10 +17,10 @@ from jupyter_containers.errors import ContainerExit, ContainersError
 from jupyter_containers.options import RunOptions, options_from_keywords
 from jupyter_containers.result import ContainerResult
 from jupyter_containers.run import inspect
-from jupyter_containers.run.bundle import Bundles, Extra, command_line, with_volume_names
+from jupyter_containers.run.bundle import Bundles, Draft, Extra, command_line, with_volume_names
 from jupyter_containers.run.foreground import Foreground, OnOutput, Pipes
 from jupyter_containers.run.records import Record, Records
-from jupyter_containers.run.runtime import Exit, Runtime
+from jupyter_containers.run.runtime import Connection, Exit, Runtime
 
 _RUNNING = ("creating", "running", "paused")
 
@@ -124,25 +125,20 @@ class Containers:
             stdin: a descriptor for its standard input; none means an empty one.
         """
         begun = time.perf_counter()
-        record = self._make(options, extra, args)
-        pipes = Pipes()
-        try:
-            request = _request(record, self._settings)
-            connection, started = self.runtime.start(record.bundle, pipes.stdio(stdin), **request)
-            pipes.started()
-            with connection:
-                follow = Foreground(connection, pipes, on_output)
-                for notice in (*record.warnings, *filter(None, [started.get("notice")])):
-                    follow.notice(notice)
-                outcome = follow.run()
-        except BaseException:
-            if options.rm or self.runtime.state(record.bundle)["status"] == "created":
-                self._bundles.discard(record)
-            raise
-        finally:
-            pipes.close()
-            if options.rm:
-                self.records.free_name(record.name)
+        draft = self._draft(options, extra, args)
+        record, pipes = draft.record, Pipes()
+        with self._ending(record, options):
+            try:
+                connection, started = self._start(draft, options, pipes.stdio(stdin))
+                with connection:
+                    pipes.started()
+                    self._keep_started(draft, options)
+                    follow = Foreground(connection, pipes, on_output)
+                    for notice in (*record.warnings, *filter(None, [started.get("notice")])):
+                        follow.notice(notice)
+                    outcome = follow.run()
+            finally:
+                pipes.close()
         return _result(record, outcome, follow, started, time.perf_counter() - begun)
 
     def run_with_stdio(self, options: RunOptions, stdio: tuple[int, int, int], connected: Any = None) -> int:
@@ -151,17 +147,40 @@ class Containers:
         Args:
             connected: called with the connection once it runs, to pass on signals and window sizes.
         """
-        record = self._make(options, None)
-        try:
-            for warning in record.warnings:
+        draft = self._draft(options, None)
+        with self._ending(draft.record, options):
+            for warning in draft.record.warnings:
                 os.write(stdio[2], f"WARNING: {warning}\n".encode())
-            connection, _ = self.runtime.start(record.bundle, stdio, **_request(record, self._settings))
+            connection, _ = self._start(draft, options, stdio)
             with connection:
+                self._keep_started(draft, options)
                 if connected:
                     connected(connection)
                 return connection.wait().exit_code
+
+    def _start(
+        self, draft: Draft, options: RunOptions, stdio: tuple[int, int, int]
+    ) -> tuple[Connection, dict[str, Any]]:
+        """Start a container that ends with this process's connection to it.
+
+        One that is removed at its end is recorded only once it runs: who else would ask for it so soon.
+        """
+        if not options.rm:
+            self._bundles.keep(draft)
+        request = {**_request(draft.record, self._settings), "config": draft.config}
+        return self.runtime.start(draft.record.bundle, stdio, **request)
+
+    def _keep_started(self, draft: Draft, options: RunOptions) -> None:
+        if options.rm:
+            self._bundles.keep(draft)
+
+    @contextmanager
+    def _ending(self, record: Record, options: RunOptions) -> Iterator[None]:
+        """Whatever happens inside: a container that never ran is removed, and one that is gone frees its name."""
+        try:
+            yield
         except BaseException:
-            if options.rm or self.runtime.state(record.bundle)["status"] == "created":
+            if self.runtime.state(record.bundle)["status"] == "created":
                 self._bundles.discard(record)
             raise
         finally:
@@ -191,11 +210,20 @@ class Containers:
         return self._bundles.plan(options, source, args or command_line(options, source.config))
 
     def _make(self, options: RunOptions, extra: Extra | None, args: Sequence[str] | None = None) -> Record:
+        draft = self._draft(options, extra, args)
+        try:
+            self._bundles.keep(draft)
+        except BaseException:
+            self._bundles.discard(draft.record)
+            raise
+        return draft.record
+
+    def _draft(self, options: RunOptions, extra: Extra | None, args: Sequence[str] | None = None) -> Draft:
         options, warnings = self._within_reach(with_volume_names(options))
         source = self._images.source(options)
-        record = self._bundles.make(options, source, args or command_line(options, source.config), extra)
-        record.warnings = warnings
-        return record
+        draft = self._bundles.draft(options, source, args or command_line(options, source.config), extra)
+        draft.record.warnings = warnings
+        return draft
 
 
 def exit_error(result: ContainerResult) -> ContainerExit:
@@ -211,7 +239,7 @@ def _options(image: RunOptions | str, command: str | Sequence[str] | None, keywo
 
 
 def _request(record: Record, settings: Settings) -> dict[str, Any]:
-    """The monitor's part of the options, see :class:`kernel_runtime.monitor.Request`."""
+    """The monitor's part of the options, see :class:`kernel_runtime.orders.Request`."""
     options = record.options  # only what differs from the defaults
     keep = not options.get("rm") or bool(options.get("detach"))
     return {

@@ -213,5 +213,6 @@ class Records:
         raise Conflict("no free name found", mend="Give one with --name.")
 
     def free_name(self, name: str) -> None:
-        """The name's container is gone."""
-        (self._names / name).unlink(missing_ok=True)
+        """The name's container is gone; an empty one is none."""
+        if name:
+            (self._names / name).unlink(missing_ok=True)
