@@ -6,7 +6,6 @@ at ``execve``; or the fault that stopped them.
 
 from __future__ import annotations
 
-import json
 import os
 import resource
 import signal
@@ -17,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kernel_runtime import console, init, orders, programs, reaper, sandbox, seccomp, spec, streams, users
+from kernel_runtime import console, init, orders, programs, reaper, rehearsal, sandbox, seccomp, spec, streams
 from kernel_runtime import syscalls as sc
 from kernel_runtime.errors import RuntimeFault, SetupError
 from kernel_runtime.protocol import Channel, Message
@@ -39,7 +38,7 @@ class Child:
         self.started = time.monotonic()
         self.status: int | None = None
         self.usage: resource.struct_rusage | None = None
-        self.console = -1
+        self.console = self.mounts = -1
         self._fault: Message | None = None
 
     def hand_on(self, line: bytes, fds: list[int]) -> None:
@@ -54,6 +53,16 @@ class Child:
     def limits_are_set(self, rlimits: Any) -> None:
         """Let the process go on to its program."""
         self.channel.send({"rlimits": rlimits})
+
+    def is_ready(self) -> None:
+        """It can take an order; its mount namespace came along. Held open, that outlives the process."""
+        [self.mounts] = self.channel.take_fds()
+
+    def let_go_of_mounts(self) -> None:
+        """Unmounting 40 file systems takes milliseconds that nobody needs to wait for: only when all is told."""
+        if self.mounts >= 0:
+            os.close(self.mounts)
+            self.mounts = -1
 
     def keep_fault(self, message: Message) -> None:
         """It failed before there was anybody to tell."""
@@ -74,8 +83,10 @@ class Child:
                 if "fault" in message:
                     self._raise(message)
                 timings = message.get("steps", timings)
-                for fd in self.channel.take_fds():
-                    self.console = fd
+                if "ready" in message:
+                    self.is_ready()
+                if "console" in message:
+                    [self.console] = self.channel.take_fds()
             return timings
         except TimeoutError:
             self.kill()
@@ -183,11 +194,13 @@ def prepare(
     def body(monitor: Channel) -> None:
         sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
         stage = sandbox.prepare(network, netns_fd, machine.in_user_namespace, machine.stage, procs_files)
-        rehearse()
+        rehearsal.of_first_process(stage)
+        with open("/proc/self/ns/mnt", "rb") as mounts:
+            monitor.send({"ready": True}, (mounts.fileno(),))
         order = orders.take(monitor, door, machine.code)
         if order:
-            line, fds = order
-            _become_container(machine, procs_files, stage, monitor, json.loads(line), fds[1:])
+            message, (_, *stdio) = order
+            _become_container(machine, procs_files, stage, monitor, message, stdio)
 
     return _fork((-1, -1, -1), body)
 
@@ -225,15 +238,6 @@ def _streams(monitor: Channel, message: Message, stdio: list[int]) -> tuple[int,
         os._exit(0)
     fds = iter(monitor.take_fds())
     return tuple(next(fds) if there else -1 for there in streams["streams"])
-
-
-def rehearse() -> None:
-    """Read a config once for nothing: a forked process copies each page of memory that it first touches."""
-    text = json.dumps(programs.sample_config())
-    config = spec.parse(json.loads(text))
-    programs.compile_for(config)
-    sandbox.recipe(config)
-    users.look_up("")
 
 
 def _final(config: spec.Spec, rung: str, rlimits: Any, monitor: Channel) -> init.Final:

@@ -244,12 +244,14 @@ class Client:
         self,
         bundle: str,
         stdio: tuple[int, int, int] | None,
+        knock: Channel | None = None,
         **options: Any,
     ) -> tuple[Connection, Message]:
         """Start the container of *bundle*; the connection and its ``started`` event.
 
         Args:
             stdio: descriptors for the container's 0, 1, 2; ``None`` for none (``log`` should be set then).
+            knock: what :meth:`knock` gave; closed here.
             options: fields of :class:`kernel_runtime.orders.Request`; and ``config``, the decoded config.json, which is
                 read from the bundle else.
 
@@ -258,7 +260,8 @@ class Client:
         """
         message = {"op": "start", "bundle": bundle, "id": os.path.basename(bundle), **options}
         for _ in range(3):
-            connection = self._order(message, stdio or ())
+            connection = self._order(message, stdio or (), knock)
+            knock = None
             try:
                 event = connection.next_event()
             except BaseException:
@@ -275,11 +278,20 @@ class Client:
                 )
         raise ProtocolError("start", bundle, "the launcher gave no answer", f"See {self._log_path()}.")
 
-    def _order(self, message: Message, stdio: tuple[int, ...]) -> Connection:
-        """Give an order to the monitor that waits for one, else to the launcher."""
+    def knock(self, network: str) -> Channel | None:
+        """Wake a container that waits for an order, which must follow at once; ``None`` where none waits.
+
+        It takes half a millisecond to wake: time in which the order can be written.
+        """
         try:
-            channel = connect(door_path(self.runtime, str(message.get("network", "none"))))
+            return connect(door_path(self.runtime, network))
         except OSError:
+            return None
+
+    def _order(self, message: Message, stdio: tuple[int, ...], knock: Channel | None) -> Connection:
+        """Give an order to a container that waits for one, else to the launcher."""
+        channel = knock or self.knock(str(message.get("network", "none")))
+        if channel is None:
             return self.request(message, stdio)
         try:
             channel.send({**message, "code": fingerprint()}, stdio)

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
-from kernel_runtime import cgroups, children, orders, state, trees
+from kernel_runtime import cgroups, children, orders, rehearsal, state, trees
 from kernel_runtime.children import Child
 from kernel_runtime.errors import NotRunning, ProtocolError, RuntimeFault, SetupError
 from kernel_runtime.orders import Request
@@ -66,6 +66,7 @@ def wait_and_run(machine: Machine, launcher: Channel, door: socket.socket | None
     child = children.prepare(machine, network, netns_fd, group.procs_files if group else (), door)
     if netns_fd >= 0:
         os.close(netns_fd)
+    rehearsal.of_monitor(group)
     order = _wait_for_order(machine, launcher, child, door)
     launcher.close()
     if door:
@@ -100,8 +101,7 @@ def _wait_for_order(
     poll.register(launcher, select.POLLIN)
     poll.register(child.channel, select.POLLIN)
     while True:
-        ready = [fd for fd, _ in poll.poll()]
-        if launcher.fileno() in ready:
+        if not child.channel.has_message and launcher.fileno() in [fd for fd, _ in poll.poll()]:
             line = launcher.receive_line()
             if line is None:
                 return None
@@ -112,8 +112,10 @@ def _wait_for_order(
         message = json.loads(line) if line else _KILLED
         if line is None or "fault" in message:
             child.keep_fault(message)  # for the next caller
-            order = orders.take(launcher, door, machine.code)
-            return (json.loads(order[0]), order[1]) if order else None
+            return orders.take(launcher, door, machine.code)
+        if "ready" in message:
+            child.is_ready()
+            continue
         with suppress(OSError):  # it has just been killed: the next one finds this container in the store
             launcher.send_line(line)
         if message["code"] == machine.code:
@@ -160,7 +162,6 @@ class Monitor:
     waiters: list[Channel] = field(default_factory=list)
     execs: dict[int, children.Joined] = field(default_factory=dict)
     reason: str = ""
-    mounts_fd: int = -1  # holds the mount namespace until the end has been told
 
     def run(self, group: cgroups.Cgroup | None) -> int:
         """Make the first process the container, serve it until it has ended, leave nothing. Returns the exit status."""
@@ -185,7 +186,6 @@ class Monitor:
         pid = self.child.pid
         if self.request.log and not self.request.terminal:
             self._unless_failed(lambda: self.child.streams_are(self.streams.child_fds()))
-        self.mounts_fd = self._unless_failed(lambda: os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC))
         resources = orders.resources_of(self.message)
         self.group = group or self.machine.hierarchy.create(self.request.id, resources)
         if resources != self.machine.limits:
@@ -389,16 +389,10 @@ class Monitor:
             print(fault, file=sys.stderr)
             return 1
         finally:
-            self._let_go_of_mounts()
+            self.child.let_go_of_mounts()
             if gone:
                 trees.remove(gone)
         return 0
-
-    def _let_go_of_mounts(self) -> None:
-        """Unmounting takes milliseconds, which the end of the last process need not wait for: see ``mounts_fd``."""
-        if self.mounts_fd >= 0:
-            os.close(self.mounts_fd)
-            self.mounts_fd = -1
 
     def _record(self, status: str, **fields: Any) -> None:
         if not self.state:

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kernel_runtime import spec
+from kernel_runtime import programs, spec
 from kernel_runtime.errors import ProtocolError
 from kernel_runtime.protocol import Channel, Message, peer_uid
 
@@ -71,7 +71,7 @@ def config_of(message: Message) -> spec.Spec:
         SpecError: it is malformed, or missing.
     """
     path = os.path.join(message["bundle"], "config.json")
-    return spec.parse(message["config"], path) if "config" in message else spec.load(path)
+    return spec.parse(programs.fill_in(message["config"]), path) if "config" in message else spec.load(path)
 
 
 def resources_of(message: Message) -> Mapping[str, Any]:
@@ -88,7 +88,7 @@ def usual(resources: Mapping[str, Any]) -> bool:
     return resources.keys() == NO_LIMITS.keys()
 
 
-def take(channel: Channel, door: socket.socket | None, code: str) -> tuple[bytes, list[int]] | None:
+def take(channel: Channel, door: socket.socket | None, code: str) -> tuple[Message, list[int]] | None:
     """Wait for an order: one that comes on *channel*, or from a caller at *door*; that one is passed on to *channel*.
 
     Several processes may wait at one door: the kernel wakes one of them.
@@ -97,7 +97,7 @@ def take(channel: Channel, door: socket.socket | None, code: str) -> tuple[bytes
         code: what a caller of this very code says; another one is told ``outdated``, and so is *channel*.
 
     Returns:
-        The line of JSON and the descriptors that came along, the caller's own first; ``None`` at the channel's end.
+        The message and the descriptors that came along, the caller's own first; ``None`` at the channel's end.
     """
     with select.epoll() as poll:
         poll.register(channel, select.EPOLLIN)
@@ -106,36 +106,31 @@ def take(channel: Channel, door: socket.socket | None, code: str) -> tuple[bytes
         while True:
             ready = [fd for fd, _ in poll.poll()]
             if channel.fileno() in ready:
-                line = channel.receive_line()
-                return (line, channel.take_fds()) if line else None
+                message = channel.receive()
+                return (message, channel.take_fds()) if message else None
             if door and (order := _hear(door, channel, code)):
                 return order
 
 
-def _hear(door: socket.socket, channel: Channel, code: str) -> tuple[bytes, list[int]] | None:
+def _hear(door: socket.socket, channel: Channel, code: str) -> tuple[Message, list[int]] | None:
     try:
         sock, _ = door.accept()
     except BlockingIOError:
         return None  # another was faster
-    with Channel(sock) as caller:
-        sock.settimeout(_PATIENCE)
-        line = _line(caller) if peer_uid(sock) == os.getuid() else None
-        if not line:
-            return None
-        if json.loads(line).get("code") != code:
+    caller = Channel(sock)
+    sock.settimeout(_PATIENCE)
+    try:
+        line = caller.receive_line() if peer_uid(sock) == os.getuid() else None
+        message: Message = json.loads(line or b"{}")
+    except (OSError, ValueError, ProtocolError):
+        line, message = None, {}
+    if not line or message.get("code") != code:
+        if line:
             channel.send_line(line)
             caller.send({"event": "outdated"})
-            return None
-        sock.settimeout(None)
-        fds = [os.dup(caller.fileno()), *caller.take_fds()]
-        channel.send_line(line, tuple(fds))
-        return line, fds
-
-
-def _line(caller: Channel) -> bytes | None:
-    """What the caller wants; ``None`` where it says nothing of use."""
-    try:
-        line = caller.receive_line()
-        return line if line and isinstance(json.loads(line), dict) else None
-    except (OSError, ValueError, ProtocolError):
+        caller.close()
         return None
+    sock.setblocking(True)
+    fds = [sock.detach(), *caller.take_fds()]
+    channel.send_line(line, tuple(fds))
+    return message, fds

@@ -7,6 +7,7 @@ processes that it forks inherit the table.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from kernel_runtime import capabilities, seccomp, seccomp_profile
@@ -31,15 +32,27 @@ def compile_for(config: Spec) -> bytes | None:
 def sample_config() -> dict[str, Any]:
     """A small config.json with Docker's default profile for its default capabilities."""
     namespaces = [{"type": kind} for kind in ("mount", "pid", "ipc", "uts", "cgroup", "network")]
-    profile = seccomp_profile.default_profile(capabilities.DEFAULT)
     return {
         "process": {"args": ["true"], "capabilities": {"bounding": list(capabilities.DEFAULT)}},
         "root": {"path": "rootfs"},
-        "linux": {"namespaces": namespaces, "seccomp": profile},
+        "linux": {"namespaces": namespaces, "seccomp": seccomp_profile.DEFAULT},
     }
+
+
+def fill_in(config: dict[str, Any]) -> dict[str, Any]:
+    """A config.json as it came in an order: ``DEFAULT`` stands for Docker's default profile, half of the text."""
+    linux = config.get("linux")
+    if isinstance(linux, dict) and linux.get("seccomp") == seccomp_profile.DEFAULT:
+        return {**config, "linux": {**linux, "seccomp": _default()}}
+    return config
+
+
+@cache
+def _default() -> dict[str, Any]:
+    return seccomp_profile.default_profile(capabilities.DEFAULT)
 
 
 def compile_default(emulates_ownership: bool) -> None:
     """Compile Docker's default profile for its default capabilities."""
     notes = {EMULATE_OWNERSHIP: "true"} if emulates_ownership else {}
-    compile_for(parse({**sample_config(), "annotations": notes}))
+    compile_for(parse({**fill_in(sample_config()), "annotations": notes}))

@@ -37,7 +37,9 @@ class Context:
 
     @property
     def root_path(self) -> str:
-        """The mount point of the root file system on the host."""
+        """The mount point of the root file system on the host: the root itself, where config.json mounts none on it."""
+        if self.stage and any(mount.destination == "/" for mount in self.spec.mounts):
+            return self.stage.root
         return os.path.join(self.bundle, self.spec.root_path)
 
     @property

@@ -38,7 +38,9 @@ class Stage:
     def __init__(self, path: str, in_user_namespace: bool, procs_files: tuple[str, ...], own_network: bool) -> None:
         sc.mount("tmpfs", path, "tmpfs", sc.MS_NOSUID | sc.MS_NODEV, f"mode=700,size={_MOST_BYTES}")
         sc.mount(None, path, None, sc.MS_PRIVATE)
-        self.path, self._files = path, 0
+        self.path, self.in_user_namespace, self._files = path, in_user_namespace, 0
+        self.root = f"{path}/root"
+        os.mkdir(self.root)
         self._ready = {PROC, *DEV, *((SYS, CGROUP) if own_network else ())}
         root = Root(path, in_user_namespace)
         for mount in (PROC, *DEV, *((SYS,) if own_network else ())):

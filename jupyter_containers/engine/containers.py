@@ -17,10 +17,10 @@ from jupyter_containers.errors import ContainerExit, ContainersError
 from jupyter_containers.options import RunOptions, options_from_keywords
 from jupyter_containers.result import ContainerResult
 from jupyter_containers.run import inspect
-from jupyter_containers.run.bundle import Bundles, Draft, Extra, command_line, with_volume_names
+from jupyter_containers.run.bundle import Bundles, Draft, Extra, Source, command_line, with_volume_names
 from jupyter_containers.run.foreground import Foreground, OnOutput, Pipes
 from jupyter_containers.run.records import Record, Records
-from jupyter_containers.run.runtime import Connection, Exit, Runtime
+from jupyter_containers.run.runtime import Connection, Exit, Knock, Runtime
 
 _RUNNING = ("creating", "running", "paused")
 
@@ -125,11 +125,11 @@ class Containers:
             stdin: a descriptor for its standard input; none means an empty one.
         """
         begun = time.perf_counter()
-        draft = self._draft(options, extra, args)
+        draft, knock = self._begin(options, extra, args)
         record, pipes = draft.record, Pipes()
         with self._ending(record, options):
             try:
-                connection, started = self._start(draft, options, pipes.stdio(stdin))
+                connection, started = self._start(draft, options, pipes.stdio(stdin), knock)
                 with connection:
                     pipes.started()
                     self._keep_started(draft, options)
@@ -147,19 +147,33 @@ class Containers:
         Args:
             connected: called with the connection once it runs, to pass on signals and window sizes.
         """
-        draft = self._draft(options, None)
+        draft, knock = self._begin(options, None)
         with self._ending(draft.record, options):
             for warning in draft.record.warnings:
                 os.write(stdio[2], f"WARNING: {warning}\n".encode())
-            connection, _ = self._start(draft, options, stdio)
+            connection, _ = self._start(draft, options, stdio, knock)
             with connection:
                 self._keep_started(draft, options)
                 if connected:
                     connected(connection)
                 return connection.wait().exit_code
 
+    def _begin(
+        self, options: RunOptions, extra: Extra | None, args: Sequence[str] | None = None
+    ) -> tuple[Draft, Knock | None]:
+        """A draft that will be started at once: what waits for the order is woken while it is written."""
+        options, warnings = self._within_reach(with_volume_names(options))
+        source = self._images.source(options)
+        knock = self.runtime.knock(options.network)
+        try:
+            return self._draft(options, source, extra, args, warnings), knock
+        except BaseException:
+            if knock:
+                knock.close()
+            raise
+
     def _start(
-        self, draft: Draft, options: RunOptions, stdio: tuple[int, int, int]
+        self, draft: Draft, options: RunOptions, stdio: tuple[int, int, int], knock: Knock | None
     ) -> tuple[Connection, dict[str, Any]]:
         """Start a container that ends with this process's connection to it.
 
@@ -168,7 +182,7 @@ class Containers:
         if not options.rm:
             self._bundles.keep(draft)
         request = {**_request(draft.record, self._settings), "config": draft.config}
-        return self.runtime.start(draft.record.bundle, stdio, **request)
+        return self.runtime.start(draft.record.bundle, stdio, knock, **request)
 
     def _keep_started(self, draft: Draft, options: RunOptions) -> None:
         if options.rm:
@@ -210,7 +224,8 @@ class Containers:
         return self._bundles.plan(options, source, args or command_line(options, source.config))
 
     def _make(self, options: RunOptions, extra: Extra | None, args: Sequence[str] | None = None) -> Record:
-        draft = self._draft(options, extra, args)
+        options, warnings = self._within_reach(with_volume_names(options))
+        draft = self._draft(options, self._images.source(options), extra, args, warnings)
         try:
             self._bundles.keep(draft)
         except BaseException:
@@ -218,9 +233,14 @@ class Containers:
             raise
         return draft.record
 
-    def _draft(self, options: RunOptions, extra: Extra | None, args: Sequence[str] | None = None) -> Draft:
-        options, warnings = self._within_reach(with_volume_names(options))
-        source = self._images.source(options)
+    def _draft(
+        self,
+        options: RunOptions,
+        source: Source,
+        extra: Extra | None,
+        args: Sequence[str] | None,
+        warnings: builtins.list[str],
+    ) -> Draft:
         draft = self._bundles.draft(options, source, args or command_line(options, source.config), extra)
         draft.record.warnings = warnings
         return draft

@@ -90,8 +90,9 @@ class Bundles:
         record = self._record(options, source, args)
         with self._or_discard(record):
             root = self._root(source, record.bundle, extra)
-            for folder in (record.bundle, record.bundle / "rootfs", *root.folders):
-                folder.mkdir(mode=0o700 if folder is record.bundle else 0o755)
+            record.bundle.mkdir(mode=0o700)
+            for folder in root.folders:
+                folder.mkdir(mode=0o755)
             if options.name:
                 self._records.take_name(options.name, record.id)
                 record.name = options.name
