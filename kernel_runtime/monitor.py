@@ -185,7 +185,8 @@ class Monitor:
         pid = self.child.pid
         if self.request.log and not self.request.terminal:
             self._unless_failed(lambda: self.child.streams_are(self.streams.child_fds()))
-        self.mounts_fd = self._unless_failed(lambda: os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC))
+        with suppress(OSError):  # a short program may have ended by now: there is nothing to hold any more
+            self.mounts_fd = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         resources = orders.resources_of(self.message)
         self.group = group or self.machine.hierarchy.create(self.request.id, resources)
         if resources != self.machine.limits:
