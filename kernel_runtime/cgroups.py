@@ -250,18 +250,29 @@ def find(prefix: str = "", proc: str = "/proc/self") -> Hierarchy:
     return NoHierarchy("; ".join(reasons), NO_CGROUP_MEND)
 
 
+def thaw(procs_files: Iterable[str]) -> None:
+    """Thaw a group of version 1 that a dead monitor froze: until then its processes do not even die of SIGKILL."""
+    for directory in _ours(procs_files):
+        if os.path.exists(f"{directory}/freezer.state"):
+            write(f"{directory}/freezer.state", "THAWED")
+
+
 def discard(procs_files: Iterable[str]) -> None:
     """Kill and remove a group known only by the procs_files that a dead monitor recorded.
 
     For groups that were made below another folder than the one :func:`find` chose today. Files that are not below a
     folder of ours are left alone.
     """
-    directories = [os.path.dirname(file) for file in procs_files]
-    ours = [d for d in directories if d.rsplit("/", 2)[-2:-1] and d.rsplit("/", 2)[-2].startswith(BASE_NAME)]
+    ours = _ours(procs_files)
     for directory in ours:
         kill_members(directory)
     for directory in ours:
         remove_tree(directory, PATIENCE)
+
+
+def _ours(procs_files: Iterable[str]) -> list[str]:
+    directories = [os.path.dirname(file) for file in procs_files]
+    return [d for d in directories if d.rsplit("/", 2)[-2:-1] and d.rsplit("/", 2)[-2].startswith(BASE_NAME)]
 
 
 def rlimit_fallback(resources: Mapping[str, Any]) -> tuple[list[tuple[str, int, int]], str]:

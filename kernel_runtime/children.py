@@ -280,6 +280,7 @@ def join(monitor: Monitor, channel: Channel, process: Process, fds: list[int], o
     Raises:
         RuntimeFault: it could not be executed.
     """
+    _ = monitor.spec  # read now: behind setns its path would name a file of the container's
     pidfd = os.pidfd_open(monitor.child.pid)
     given = tuple(fds) if len(fds) == 3 else (-1, -1, -1)
     try:

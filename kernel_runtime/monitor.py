@@ -321,10 +321,14 @@ class Monitor:
     def _freeze(self, channel: Channel, message: Message) -> None:
         if message["op"] == "pause":
             self.group.freeze()
+            self._record("paused", cgroupFiles=list(self.group.procs_files))  # version 1 has joined one more
         else:
-            self.group.thaw()
-        self._record("paused" if message["op"] == "pause" else "running")
+            self._thaw()
         channel.send({"event": "done"})
+
+    def _thaw(self) -> None:
+        self.group.thaw()
+        self._record("running")
 
     def _attach(self, channel: Channel, _message: Message) -> None:
         self.streams.attach(channel.take_fds())
@@ -349,6 +353,8 @@ class Monitor:
         number = signals[0]
         deaf = number != signal.SIGKILL and not self.child.listens_to(number)
         self.child.signal(number, group=True)
+        if self.state.get("status") == "paused":
+            self._thaw()  # frozen by cgroup v1 it would not even die of SIGKILL; docker does so, too
         if signals[1:]:
             wait = min(grace, _DEAF_GRACE) if deaf else grace
             self.after(wait, lambda: self.stop(reason, signals[1:], grace))

@@ -50,6 +50,8 @@ def recover(bundle: str, runtime: str, remove: bool = False) -> None:
         trees.remove(bundle)
     if found is None or found.get("status") == "stopped":
         return
+    if found.get("status") == "paused":
+        cgroups.thaw(found.get("cgroupFiles", ()))
     kill(found.get("pid", 0), found.get("pidStart", 0))
     cgroups.discard(found.get("cgroupFiles", ()))
     try:

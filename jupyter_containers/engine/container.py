@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import signal as signals
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from jupyter_containers.errors import Conflict, InvalidArgument
 from jupyter_containers.run import inspect, logs
 from jupyter_containers.run.foreground import OnOutput
 from jupyter_containers.run.records import Record
-from jupyter_containers.run.runtime import Runtime
+from jupyter_containers.run.runtime import Runtime, mapped
 
 if TYPE_CHECKING:
     from jupyter_containers.engine.containers import Containers
@@ -103,7 +104,7 @@ class Container:
         options = self.record.options
         number = signal_number(options.get("stop_signal") or "SIGTERM")
         grace = options.get("stop_timeout", 10) if timeout is None else timeout
-        self._end({"op": "stop", "signal": number, "grace": grace})
+        self._until_end({"op": "stop", "signal": number, "grace": grace})
 
     def kill(self, signal: str | int | None = None) -> None:
         """Send a signal to its first process (default SIGKILL)."""
@@ -111,15 +112,17 @@ class Container:
         if self.status not in ("running", "paused"):
             raise Conflict(f"Container {self.short_id} is not running", mend="Start it first.")
         if number == signals.SIGKILL:
-            self._end({"op": "stop", "signal": number})
+            self._until_end({"op": "stop", "signal": number})
         else:
             self._owner.runtime.ask(self.id, {"op": "signal", "signal": number})
 
-    def _end(self, message: dict[str, Any]) -> None:
-        with self._owner.runtime.connect(self.id) as connection:
-            connection.tell({"op": "wait"})
-            connection.tell(message)
-            connection.wait()
+    def _until_end(self, *messages: dict[str, Any]) -> int:
+        """Tell its monitor, wait for its end; the exit code, 0 where it had ended before it was asked."""
+        with suppress(Conflict), self._owner.runtime.connect(self.id) as connection:
+            for message in ({"op": "wait"}, *messages):
+                mapped(connection.tell)(message)
+            return connection.wait().exit_code
+        return 0
 
     def restart(self, timeout: float | None = None) -> None:
         """Stop and start."""
@@ -136,12 +139,9 @@ class Container:
 
     def wait(self, timeout: float | None = None) -> dict[str, Any]:
         """Wait for the end: ``{"StatusCode": n}``, as docker-py."""
-        try:
-            with self._owner.runtime.connect(self.id) as connection:
-                connection.tell({"op": "wait"})
-                return {"StatusCode": connection.wait().exit_code, "Error": None}
-        except Conflict:
-            return {"StatusCode": int(self.state.get("exitCode", 0)), "Error": None}
+        code = self._until_end()
+        # Its monitor may have ended between the connection and the question: then what it wrote down holds.
+        return {"StatusCode": int(self.state.get("exitCode", code)), "Error": None}
 
     def remove(self, force: bool = False, v: bool = False) -> None:
         """Remove it; *force* kills it first, *v* removes its anonymous volumes."""
