@@ -139,6 +139,12 @@ class Layout:
             finally:
                 shutil.rmtree(path, ignore_errors=True)
 
+    @contextmanager
+    def keeping(self) -> Iterator[None]:
+        """While the block runs no blob is removed, whoever takes its last name away."""
+        with locked(self.root / ".adding.lock", shared=True):
+            yield
+
     def unfinished(self) -> bool:
         """Whether something is being added, or was when its process died."""
         return any(self._incoming.iterdir())
