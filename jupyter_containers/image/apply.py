@@ -250,7 +250,7 @@ class Unpacker:
 
     def _set_xattrs(self, fd: int, entry: Entry) -> None:
         for name, value in entry.xattrs.items():
-            if not _keeps_xattr(name):
+            if not keeps_xattr(name):
                 self._skip(entry, f"attribute {shown(name)} is not for layers")
                 continue
             try:
@@ -287,7 +287,7 @@ def _write_sparse(fd: int, entry: Entry, archive: TarReader) -> None:
     os.ftruncate(fd, entry.real_size)
 
 
-def _keeps_xattr(name: bytes) -> bool:
+def keeps_xattr(name: bytes) -> bool:
     """Layers carry user.* and file capabilities; the rest means something to this machine's kernel or to us."""
     ours = (b"user.overlay.", b"user.containers.")
     return name == b"security.capability" or (name.startswith(b"user.") and not name.startswith(ours))
