@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
 from jupyter_containers.errors import ImageNotFound, InvalidArgument
-from jupyter_containers.image import archive, host, imported, platforms
+from jupyter_containers.image import host, platforms
 from jupyter_containers.image.host import HostImage
 from jupyter_containers.image.progress import OnEvent
 from jupyter_containers.image.store import Image as StoredImage
@@ -66,6 +66,11 @@ class Image:
     def history(self) -> list[dict[str, Any]]:
         """``docker history``'s rows, newest first."""
         return [] if isinstance(self.found, HostImage) else list(self._owner.store.history(self.found))
+
+    def save(self, chunk_size: int = 2 << 20, named: bool | str = False) -> Iterator[bytes]:
+        """As docker-py: an archive of it, nameless, or with its first name or the one given."""
+        name = named if isinstance(named, str) else self.tags[0] if named and self.tags else self.id
+        return self._owner.save([name])
 
     def tag(self, repository: str, tag: str | None = None) -> bool:
         """Give it one more name."""
@@ -143,8 +148,26 @@ class Images:
 
     def load(self, source: str | Path | IO[bytes], on_event: OnEvent | None = None) -> builtins.list[Image]:
         """Load a docker-archive or oci-archive, compressed or not; ``-`` reads standard input."""
-        given = source if isinstance(source, str) or hasattr(source, "read") else str(source)
-        return [Image(self, image) for image in archive.load(self.store, _path(given), on_event)]
+        from jupyter_containers.image import archive  # not for `images`
+
+        return [Image(self, image) for image in archive.load(self.store, _path(source), on_event)]
+
+    def save(
+        self, names: Sequence[str], form: str = "docker-archive", on_event: OnEvent | None = None
+    ) -> Iterator[bytes]:
+        """Images as one archive, in pieces.
+
+        Args:
+            names: references, repositories (all their tags) or ids.
+            form: ``docker-archive`` (an OCI layout that every docker reads, too) or ``oci-archive``.
+        """
+        from jupyter_containers.image import save  # not for `images`
+
+        for name in names:
+            if _is_host(name):
+                mend = "`%container run` uses it anywhere; save what was built or loaded."
+                raise InvalidArgument("the image 'host' is this machine itself and can't be saved", mend=mend)
+        return save.chunks(self.store, names, form, on_event)
 
     def import_image(
         self,
@@ -153,9 +176,12 @@ class Images:
         tag: str = "",
         changes: Iterable[str] = (),
         message: str = "",
+        platform: str = "",
         on_event: OnEvent | None = None,
     ) -> Image:
         """Make an image of the tar of a root file system (``docker import``)."""
+        from jupyter_containers.image import imported  # not for `images`
+
         found = imported.import_root_tar(
             self.store,
             _path(source),
@@ -163,6 +189,7 @@ class Images:
             tag=tag,
             changes=changes,
             message=message,
+            platform=platforms.parse(platform) if platform else None,
             on_event=on_event,
         )
         return Image(self, found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -80,6 +81,10 @@ class FakeContainer:
 
     def rename(self, name: str) -> None:
         self.name = name
+
+    def export(self) -> Iterator[bytes]:
+        yield b"root of "
+        yield self.name.encode()
 
     def top(self) -> dict[str, Any]:
         return {"Titles": ["UID", "CMD"], "Processes": [["0", "sleep 9"]]}
@@ -177,10 +182,23 @@ class FakeImages:
 
     def load(self, source: Any, on_event: Any = None) -> list[FakeImage]:
         self.calls.append(("load", source))
+        if on_event:
+            for tag in self.all[0].tags:
+                on_event({"stream": f"Loaded image: {tag}\n"})
         return self.all
 
+    def save(self, names: list[str], form: str, on_event: Any = None) -> Iterator[bytes]:
+        self.calls.append(("save", names, form))
+        for name in names:
+            self.get(name)
+            yield name.encode()
+
     def import_image(self, source: Any, **options: Any) -> FakeImage:
+        on_event = options.pop("on_event", None)
         self.calls.append(("import", source, options))
+        if on_event:
+            on_event({"status": "Importing", "progressDetail": {"current": 1}})
+            on_event({"status": self.all[0].id})
         return self.all[0]
 
     def tag(self, name: str, new: str) -> None:

@@ -174,7 +174,7 @@ def test_load_and_import(run: Run, engine: FakeEngine, tmp_path: Path) -> None:
     assert run("load", "-q", "x.tar")[1] == ""
     assert run("import", "-c", "CMD sh", "x.tar", "host.example:5000/a:1")[1] == f"{IMAGE_ID}\n"
     assert engine.calls[-1][2] == {
-        "repository": "host.example:5000/a", "tag": "1", "changes": ("CMD sh",), "message": "",
+        "repository": "host.example:5000/a", "tag": "1", "changes": ("CMD sh",), "message": "", "platform": "",
     }  # fmt: skip
 
 
