@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jupyter_containers.errors import InvalidArgument, NotFound
+from jupyter_containers.errors import NotFound
 from jupyter_containers.options import Flag
+from jupyter_containers.text import filters
 
 from .common import FORCE
 from .lifecycle import agreed, reclaimed
@@ -42,15 +43,23 @@ def remove(engine: Engine, args: Args, out: Out) -> int:
 
 
 def prune(engine: Engine, args: Args, out: Out) -> int:
-    """``docker image prune``: images without a name."""
-    if args.all:
-        raise InvalidArgument("image prune --all is not in this version", mend="Remove images with rmi.")
-    if not (args.force or agreed(out, "This will remove all dangling images.")):
+    """``docker image prune``: images without a name, with ``-a`` all that no container uses."""
+    what = _ALL if args.all else "This will remove all dangling images."
+    if not (args.force or agreed(out, what)):
         return 0
-    report = engine.images.prune()
+    report = engine.images.prune(prune_filters(args))
     report_images(report, out)
     out.write(reclaimed(report))
     return 0
+
+
+_ALL = "This will remove all images without at least one container associated to them."
+
+
+def prune_filters(args: Args) -> dict[str, list[str]]:
+    """The filters of a line; ``-a`` is one of them, as in the Engine API."""
+    found = filters.parse(args.get("filter", ()), filters.PRUNE_KEYS)
+    return found | ({"dangling": ["false"]} if args.all else {})
 
 
 def report_images(report: dict[str, object], out: Out) -> None:
@@ -68,6 +77,7 @@ SPECS = {
         prune,
         (
             Flag("all", "a", "", "all", "Remove all unused images, not just dangling ones"),
+            Flag("filter", "", "filter", "filter", 'Provide filter values (e.g. "until=<timestamp>")'),
             FORCE,
         ),
     ),

@@ -198,8 +198,9 @@ class Containers:
 
     def _make(self, options: RunOptions, extra: Extra | None, args: Sequence[str] | None = None) -> Record:
         options = with_volume_names(options)
-        source = self._images.source(options)
-        return self._bundles.make(options, source, args or command_line(options, source.config), extra)
+        with self._images.using(options.image):
+            source = self._images.source(options)
+            return self._bundles.make(options, source, args or command_line(options, source.config), extra)
 
 
 def exit_error(result: ContainerResult) -> ContainerExit:

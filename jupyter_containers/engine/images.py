@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
@@ -13,13 +14,16 @@ from jupyter_containers.image import host, platforms
 from jupyter_containers.image.host import HostImage
 from jupyter_containers.image.progress import OnEvent
 from jupyter_containers.image.store import Image as StoredImage
-from jupyter_containers.image.store import ImageStore
+from jupyter_containers.image.store import ImageStore, Users
 from jupyter_containers.options import RunOptions
 from jupyter_containers.run import host as host_parts
 from jupyter_containers.run.bundle import Source
 from jupyter_containers.run.host import HostParts
 from jupyter_containers.run.records import Records
 from jupyter_containers.run.runtime import Runtime
+from jupyter_containers.text import filters as text_filters
+
+_RUNNING = ("creating", "running", "paused")
 
 
 class Image:
@@ -204,18 +208,56 @@ class Images:
         """``docker rmi``: rows of ``Untagged`` and ``Deleted``."""
         if _is_host(image):
             raise InvalidArgument("the image 'host' is this machine itself and can't be removed")
-        return list(self.store.remove(image, force, self._users))
+        return list(self.store.remove(image, force, self._users()))
 
     def prune(self, filters: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Remove images without a name that no container uses."""
-        removed: builtins.list[dict[str, str]] = []
-        for image in self.store.list():
-            if not image.names and not self._users(image.id):
-                removed += self.store.remove(image.id)
-        return {"ImagesDeleted": removed, "SpaceReclaimed": 0}
+        """Remove images that no container uses: those without a tag, with ``{"dangling": False}`` all.
 
-    def _users(self, image_id: str) -> builtins.list[str]:
-        return [record.id for record in self._records.all() if record.image_id == image_id]
+        Args:
+            filters: as docker-py's: ``dangling``, ``until`` (a time or a duration), ``label``, ``label!``.
+
+        Returns:
+            ``{"ImagesDeleted": [{"Untagged"|"Deleted": …}], "SpaceReclaimed": bytes}``.
+        """
+        from jupyter_containers.image import removal
+
+        wanted, all_unused = _prune_filters(filters or {})
+        passing = {image.id for image in text_filters.images(self.list(), wanted)} if wanted else None
+        done = removal.prune(
+            self.store, lambda image: passing is None or image.id in passing, all_unused, self._users()
+        )
+        return {"ImagesDeleted": done.rows, "SpaceReclaimed": done.bytes}
+
+    def using(self, name: str) -> AbstractContextManager[None]:
+        """While the block runs, image *name* and its layers are not removed: until a container's record is there."""
+        return nullcontext() if _is_host(name) else self.store.layout.using()
+
+    def _users(self) -> Users:
+        """The containers of an image and whether they run; read when first asked, which is under the removal's lock."""
+        found: dict[str, dict[str, bool]] = {}
+        read = False
+
+        def users(image_id: str) -> dict[str, bool]:
+            nonlocal read
+            for record in () if read else self._records.all():
+                runs = self._runtime.state(record.bundle)["status"] in _RUNNING
+                found.setdefault(record.image_id, {})[record.id] = runs
+            read = True
+            return found.get(image_id, {})
+
+        return users
+
+
+def _prune_filters(filters: Mapping[str, Any]) -> tuple[dict[str, builtins.list[str]], bool]:
+    """Filters as lists of words, and whether tagged images are meant too."""
+    found: dict[str, builtins.list[str]] = {}
+    for key, given in filters.items():
+        if key not in text_filters.PRUNE_KEYS:
+            known = ", ".join(text_filters.PRUNE_KEYS)
+            raise InvalidArgument(f"invalid filter '{key}'", mend=f"Known are {known}.")
+        found[key] = [str(value) for value in (given if isinstance(given, (builtins.list, tuple)) else [given])]
+    dangling = found.pop("dangling", ["true"])
+    return found, not all(text_filters.boolean(value) for value in dangling)
 
 
 def _path(source: str | Path | IO[bytes]) -> Any:

@@ -209,6 +209,7 @@ class FakeImages:
         return [{"Untagged": image}, {"Deleted": IMAGE_ID}]
 
     def prune(self, filters: Any = None) -> dict[str, Any]:
+        self.calls.append(("prune images", filters))
         return {"ImagesDeleted": [], "SpaceReclaimed": 0}
 
 
