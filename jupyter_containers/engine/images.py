@@ -154,7 +154,7 @@ class Images:
         """Load a docker-archive or oci-archive, compressed or not; ``-`` reads standard input."""
         from jupyter_containers.image import archive  # not for `images`
 
-        return [Image(self, image) for image in archive.load(self.store, _path(source), on_event)]
+        return [Image(self, image) for image in archive.load(self.store, _path(source), on_event, unpack=True)]
 
     def save(
         self, names: Sequence[str], form: str = "docker-archive", on_event: OnEvent | None = None
@@ -195,6 +195,7 @@ class Images:
             message=message,
             platform=platforms.parse(platform) if platform else None,
             on_event=on_event,
+            unpack=True,
         )
         return Image(self, found)
 

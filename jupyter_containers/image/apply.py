@@ -48,6 +48,7 @@ class Unpacker:
     Attributes:
         skipped: what was left out, as ``{"name", "why"}``.
         whiteouts: paths hidden.
+        bytes: of files, holes included, and of symbolic links: what docker calls a layer's size.
     """
 
     def __init__(self, tree: Tree, owners: str, limits: dict[str, int]) -> None:
@@ -115,7 +116,7 @@ class Unpacker:
                 done = os.write(fd, piece)
                 while done < len(piece):
                     done += os.write(fd, piece[done:])
-        self.bytes += entry.size
+        self.bytes += entry.real_size
 
     def _dir(self, entry: Entry, parts: Parts, archive: TarReader) -> None:
         at = self.tree.directory(parts[:-1], create=True)
@@ -135,6 +136,7 @@ class Unpacker:
 
     def _symlink(self, entry: Entry, parts: Parts, archive: TarReader) -> None:
         self._new(parts, lambda name, at: os.symlink(entry.linkname, name, dir_fd=at))
+        self.bytes += len(entry.linkname)
         self._seal_nofollow(entry, parts)
 
     def _link(self, entry: Entry, parts: Parts, archive: TarReader) -> None:

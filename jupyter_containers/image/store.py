@@ -187,7 +187,10 @@ class ImageStore:
 
     def inspect(self, image: Image) -> dict[str, Any]:
         """``docker image inspect``."""
-        return inspect.image(image, sum(self.sizes(image)))
+        chain = [layer.chain_id for layer in reversed(self.chain(image))]
+        there = all(self.unpacked.stamp(chain_id) for chain_id in chain)
+        places = [str(self.unpacked.path(chain_id)) for chain_id in chain] if there else []
+        return inspect.image(image, sum(self.sizes(image)), places)
 
     def history(self, image: Image) -> Sequence[dict[str, Any]]:
         """``docker history``."""
@@ -199,6 +202,21 @@ class ImageStore:
         return [int(stamp["bytes"]) if stamp else layer.size for layer, stamp in stamps]
 
     # --- changing ---
+
+    def unpack(self, manifest: bytes, media_type: str = "", on_event: OnEvent | None = None) -> None:
+        """Unpack the layers of a manifest whose blobs were put, before :meth:`add` makes an image of it.
+
+        For what brings images: a layer that can't be unpacked is refused before anything has a name.
+
+        Raises:
+            InvalidImage, LayerError, DigestMismatch, StorageFull: nothing is left of the layers.
+        """
+        where = f"manifest {digests.of(manifest)}"
+        parsed = media.manifest(manifest, where, media_type)
+        config = media.config(self.layout.read_json(parsed.config), where)
+        media.check_layers(parsed, config, where)
+        target = media.Descriptor(parsed.media_type, digests.of(manifest), len(manifest))
+        self.layers(Image(parsed.config.digest, target, parsed, config, ()), on_event)
 
     def tag(self, name: str, new: str) -> Image:
         """Give the image *name* the name *new* as well."""

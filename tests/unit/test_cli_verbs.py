@@ -241,7 +241,9 @@ def test_relative_paths_start_at_the_notebooks_folder(engine: FakeEngine, tmp_pa
 
 
 def test_prune_passes_its_filters_on(run: Run, engine: FakeEngine) -> None:
-    assert run("image", "prune", "-af", "--filter", "label=a=b", "--filter", "label!=c", "--filter", "until=10m")[0] == 0
+    assert (
+        run("image", "prune", "-af", "--filter", "label=a=b", "--filter", "label!=c", "--filter", "until=10m")[0] == 0
+    )
     assert engine.calls[-1] == (
         "prune images", {"label": ["a=b"], "label!": ["c"], "until": ["10m"], "dangling": ["false"]})  # fmt: skip
     assert run("image", "prune", "-f", "--filter", "foo=bar")[::2] == (
