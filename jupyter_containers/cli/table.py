@@ -23,6 +23,7 @@ VERBS: tuple[Verb, ...] = (
     Verb("import", "image", "[OPTIONS] file|- [REPOSITORY[:TAG]]", "Import the contents from a tarball to create a filesystem image", "archives", ("image import",)),
     Verb("inspect", "", "[OPTIONS] NAME|ID [NAME|ID...]", "Return low-level information on objects", "inspection"),
     Verb("kill", "container", "[OPTIONS] CONTAINER [CONTAINER...]", "Kill one or more running containers", "lifecycle", ("container kill",)),
+    Verb("layers", "image", "[OPTIONS] IMAGE", "Show what each layer of an image adds, changes, removes and wastes", "layers", ("image layers",)),
     Verb("load", "image", "[OPTIONS] [FILE]", "Load an image from a tar archive or STDIN", "archives", ("image load",)),
     Verb("logs", "container", "[OPTIONS] CONTAINER", "Fetch the logs of a container", "logs", ("container logs",)),
     Verb("pause", "container", "CONTAINER [CONTAINER...]", "Pause all processes within one or more containers", "lifecycle", ("container pause",)),

@@ -71,6 +71,16 @@ class Image:
         """``docker history``'s rows, newest first."""
         return [] if isinstance(self.found, HostImage) else list(self._owner.store.history(self.found))
 
+    def layers(self, files: bool = False) -> dict[str, Any]:
+        """What each layer adds, changes, removes and wastes, bottom first; with *files* every name.
+
+        Raises:
+            InvalidArgument: it is ``host``, which has no layers.
+        """
+        if isinstance(self.found, HostImage):
+            raise InvalidArgument("the image 'host' is this machine itself and has no layers")
+        return self._owner.store.layer_view(self.found, files)
+
     def save(self, chunk_size: int = 2 << 20, named: bool | str = False) -> Iterator[bytes]:
         """As docker-py: an archive of it, nameless, or with its first name or the one given."""
         name = named if isinstance(named, str) else self.tags[0] if named and self.tags else self.id

@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jupyter_containers.image.layers import Layer
+    from jupyter_containers.image.layerview import Changes
     from jupyter_containers.image.store import Image
 
 JSON = dict[str, Any]
@@ -90,6 +92,53 @@ def history(found: Image, sizes: Sequence[int]) -> list[JSON]:
     if rows:
         rows[-1] |= {"Id": found.id, "Tags": found.tags or None}
     return rows[::-1]
+
+
+def layers(found: Image, chain: Sequence[Layer], changes: Sequence[Changes], efficiency: float, files: bool) -> JSON:
+    """The layer view of one image, bottom first; ours, docker has none.
+
+    Args:
+        found: the image.
+        chain: its layers. changes: what each of them does.
+        efficiency: the share of its bytes that somebody sees.
+        files: also every name that each layer changes.
+    """
+    steps = [step for step in found.config.history if not step.get("empty_layer")]
+    steps += [{}] * (len(chain) - len(steps))
+    rows = [
+        _layer(number, *parts, files)
+        for number, parts in enumerate(zip(chain, changes, steps[: len(chain)], strict=True), 1)
+    ]
+    return {
+        "Id": found.id,
+        "RepoTags": found.tags,
+        "Size": sum(change.size for change in changes),
+        "WastedBytes": sum(change.wasted for change in changes),
+        "Efficiency": round(efficiency, 4),
+        "Layers": rows,
+    }
+
+
+def _layer(number: int, layer: Layer, change: Changes, step: JSON, files: bool) -> JSON:
+    found: JSON = {
+        "Layer": number,
+        "DiffId": layer.diff_id,
+        "ChainId": layer.chain_id,
+        "Digest": layer.digest,
+        "Created": _text(step.get("created")),
+        "CreatedBy": _text(step.get("created_by")),
+        "Comment": _text(step.get("comment")),
+        "Size": change.size,
+        "BlobSize": layer.size,
+        "Added": change.added,
+        "Changed": change.changed,
+        "Removed": change.removed,
+        "WastedBytes": change.wasted,
+    }
+    if files:
+        names = ("Kind", "Path", "Size", "Count")
+        found["Files"] = [dict(zip(names, row, strict=True)) for row in change.files]
+    return found
 
 
 def _comment(found: Image) -> str:

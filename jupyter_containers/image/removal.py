@@ -131,6 +131,7 @@ def _delete(store: ImageStore, image: Image) -> Removed:
     kept = {layer.chain_id for other in store.list() for layer in store.chain(other)}
     gone = [(layer.chain_id, size) for layer, size in mine if layer.chain_id not in kept]
     store.unpacked.remove([chain_id for chain_id, _ in gone if store.unpacked.stamp(chain_id)])
+    store.contents.sweep(diff for other in store.list() for diff in other.config.diff_ids)
     rows = [{"Deleted": digest} for digest in (image.id, *(chain_id for chain_id, _ in reversed(gone)))]
     return Removed(rows, sum(size for _, size in gone))
 

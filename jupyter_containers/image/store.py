@@ -11,8 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jupyter_containers.errors import (
     ContainersError,
@@ -32,6 +33,9 @@ from jupyter_containers.image.platforms import Platform
 from jupyter_containers.image.program import Unshare
 from jupyter_containers.image.progress import OnEvent, short
 from jupyter_containers.image.reference import Reference
+
+if TYPE_CHECKING:
+    from jupyter_containers.image.contents import Contents
 
 Users = Callable[[str], Mapping[str, bool]]  # of an image id: ids of its containers, and whether they run
 
@@ -108,9 +112,17 @@ class ImageStore:
             home.chmod(0o700)  # setuid files of images are for nobody else (CVE-2021-41091)
         self.layout = Layout(home / "images")
         self.unpacked = Layers(home / "layers" / owners, owners, unshare, limits)
+        self._home = home
         self._parsed: dict[str, Parsed] = {}
         if self.layout.unfinished() or self.unpacked.unfinished():
             self.sweep()
+
+    @cached_property
+    def contents(self) -> Contents:
+        """The indexes of layers' contents."""
+        from jupyter_containers.image.contents import Contents  # for who looks into layers
+
+        return Contents(self._home / "layers" / "contents")
 
     # --- blobs, for what brings images ---
 
@@ -195,6 +207,14 @@ class ImageStore:
     def history(self, image: Image) -> Sequence[dict[str, Any]]:
         """``docker history``."""
         return inspect.history(image, self.sizes(image))
+
+    def layer_view(self, image: Image, files: bool = False) -> dict[str, Any]:
+        """What each layer adds, changes, removes and wastes; see :func:`jupyter_containers.image.inspect.layers`."""
+        from jupyter_containers.image import layerview
+
+        chain = self.chain(image)
+        changes = layerview.stacked(self.contents.rows(layer) for layer in chain)
+        return inspect.layers(image, chain, changes, layerview.efficiency(changes), files)
 
     def sizes(self, image: Image) -> Sequence[int]:
         """Bytes in each layer, bottom first: of its files where it is unpacked, of its blob otherwise."""

@@ -148,7 +148,11 @@ class FakeImage:
     """One image."""
 
     def __init__(self, tags: list[str]) -> None:
-        self.id, self.tags = IMAGE_ID, tags
+        self.id, self.tags, self.is_host = IMAGE_ID, tags, False
+        self.view: dict[str, Any] = {}
+
+    def layers(self, files: bool = False) -> dict[str, Any]:
+        return self.view
 
     @property
     def attrs(self) -> dict[str, Any]:
