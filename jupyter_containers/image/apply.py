@@ -17,7 +17,6 @@ from jupyter_containers.image.rooted import Parts, Tree, is_whiteout, split
 from jupyter_containers.image.tarheader import Entry
 from jupyter_containers.image.tarstream import TarReader
 
-OWNERS = ("root", "rootless", "rootless-single")
 OVERRIDE_STAT = b"user.containers.override_stat"
 LIMITS = {
     "ratio": 400,  # bytes out per byte in, once ratio_floor bytes are out

@@ -25,9 +25,8 @@ from jupyter_containers.errors import (
 )
 from jupyter_containers.image import digest as digests
 from jupyter_containers.image import inspect, media, naming, platforms, reference
-from jupyter_containers.image.apply import OWNERS
 from jupyter_containers.image.blobs import VerifiedReader
-from jupyter_containers.image.layers import Layer, Layers
+from jupyter_containers.image.layers import OWNERS, Layer, Layers
 from jupyter_containers.image.layout import Area, Layout
 from jupyter_containers.image.platforms import Platform
 from jupyter_containers.image.program import Unshare
