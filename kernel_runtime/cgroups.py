@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from .cgroup_files import (
@@ -137,8 +137,11 @@ class Cgroup(ABC):
         """The files that a process joins by; empty where there is no cgroup."""
 
     @abstractmethod
-    def stats(self) -> dict[str, int | float]:
+    def stats(self, only: Collection[str] = ()) -> dict[str, int | float]:
         """What the group uses now and used at most; a key is absent where the kernel does not know.
+
+        Args:
+            only: the keys that are wanted; empty for all.
 
         Keys: ``cpu_seconds``, and in bytes ``memory_current memory_peak memory_limit`` (page cache counts as memory),
         and in processes and threads ``pids_current pids_peak``.
@@ -316,7 +319,7 @@ class NoCgroup(Cgroup):
         """None to join by."""
         return ()
 
-    def stats(self) -> dict[str, int | float]:
+    def stats(self, only: Collection[str] = ()) -> dict[str, int | float]:
         """Nothing is known."""
         return {}
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from kernel_runtime import state
 from kernel_runtime.errors import NotRunning, ProtocolError, RuntimeFault
-from kernel_runtime.protocol import Channel, Message, connect
+from kernel_runtime.protocol import Channel, Message, connect, door_path
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _START_TIMEOUT = 60.0
@@ -260,19 +260,25 @@ class Client:
 
     # -- containers --------------------------------------------------------------------------------------------
 
-    def start(self, bundle: str, stdio: tuple[int, int, int] | None, **options: Any) -> tuple[Connection, Message]:
-        """Start the container of *bundle* (config.json in it); the connection and its ``started`` event.
+    def start(
+        self,
+        bundle: str,
+        stdio: tuple[int, int, int] | None,
+        **options: Any,
+    ) -> tuple[Connection, Message]:
+        """Start the container of *bundle*; the connection and its ``started`` event.
 
         Args:
             stdio: descriptors for the container's 0, 1, 2; ``None`` for none (``log`` should be set then).
-            options: fields of :class:`kernel_runtime.monitor.Request`.
+            options: fields of :class:`kernel_runtime.orders.Request`; and ``config``, the decoded config.json, which is
+                read from the bundle else.
 
         Raises:
             RuntimeFault: it could not be started, with ``exit_code``; nothing is left behind.
         """
         message = {"op": "start", "bundle": bundle, "id": os.path.basename(bundle), **options}
         for _ in range(3):
-            connection = self.request(message, stdio or ())
+            connection = self._order(message, stdio or ())
             try:
                 event = connection.next_event()
             except BaseException:
@@ -283,11 +289,24 @@ class Client:
             connection.close()
             if event["event"] == "exit":
                 raise _fault(event)
-            if event["event"] == "gone" and not os.path.exists(os.path.join(bundle, "config.json")):
+            if event["event"] == "gone" and (state.read(bundle) or not os.path.isdir(bundle)):
                 raise ProtocolError(
                     "start", os.path.basename(bundle)[:12], "its monitor ended", f"See {self._log_path()}."
                 )
         raise ProtocolError("start", bundle, "the launcher gave no answer", f"See {self._log_path()}.")
+
+    def _order(self, message: Message, stdio: tuple[int, ...]) -> Connection:
+        """Give an order to the monitor that waits for one, else to the launcher."""
+        try:
+            channel = connect(door_path(self.runtime, str(message.get("network", "none"))))
+        except OSError:
+            return self.request(message, stdio)
+        try:
+            channel.send({**message, "code": fingerprint()}, stdio)
+        except OSError:
+            channel.close()
+            return self.request(message, stdio)
+        return Connection(channel)
 
     def connect(self, container_id: str) -> Connection:
         """Talk to the monitor of a running container.

@@ -11,11 +11,15 @@ Not here: walking the tree (callers do, by descriptors, following nothing).
 from __future__ import annotations
 
 import os
+import time
 
 from kernel_runtime import mounts, spec, state
 from kernel_runtime import syscalls as sc
 from kernel_runtime.errors import RuntimeFault, SetupError
 from kernel_runtime.spec import Mount
+
+_PATIENCE = 10.0  # seconds for a container that is just being started
+_PAUSE = 0.005
 
 
 def open_root(bundle: str, stage: str, in_user_namespace: bool) -> int:
@@ -33,14 +37,37 @@ def open_root(bundle: str, stage: str, in_user_namespace: bool) -> int:
     if state.is_running(found):
         if found["status"] not in ("running", "paused"):
             raise RuntimeFault("open root", bundle, "the container is being started", "Try again.")
-        fd = _clone_of_running(int(found["pid"]), int(found["pidStart"]))
+        fd = _of_running(bundle, int(found["pid"]), int(found["pidStart"]))
         if fd >= 0:
             return fd
     return _overlay_of_stopped(bundle, stage, in_user_namespace)
 
 
-def _clone_of_running(pid: int, started: int) -> int:
-    """The root mount of a process's mount namespace, without the mounts in it; -1 where the process has ended."""
+def _of_running(bundle: str, pid: int, started: int) -> int:
+    """The root mount of a process's mount namespace, without the mounts in it; -1 where the process has ended.
+
+    A container is told to run a moment before its process has left the host's root: that one must never be given.
+    """
+    end, host = time.monotonic() + _PATIENCE, os.stat("/").st_dev
+    own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        while True:
+            try:
+                fd = _clone(pid, started, host)
+            except OSError as error:
+                raise SetupError("open root", str(pid), error.strerror or str(error), "", error.errno or 0) from error
+            if fd is not None:
+                return fd
+            if time.monotonic() > end:
+                raise RuntimeFault("open root", bundle, "the container is still being started", "Try again.")
+            sc.setns(own, sc.CLONE_NEWNS)
+            time.sleep(_PAUSE)
+    finally:
+        os.close(own)
+
+
+def _clone(pid: int, started: int, host: int) -> int | None:
+    """A descriptor, -1 where the process has ended, None where its root is still that of file system *host*."""
     try:
         pidfd = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -55,9 +82,11 @@ def _clone_of_running(pid: int, started: int) -> int:
             if state.is_alive(pid, started):
                 raise
             return -1
-        return sc.open_tree(sc.AT_FDCWD, "/", sc.OPEN_TREE_CLONE)
-    except OSError as error:
-        raise SetupError("open root", str(pid), error.strerror or str(error), "", error.errno or 0) from error
+        fd = sc.open_tree(sc.AT_FDCWD, "/", sc.OPEN_TREE_CLONE)
+        if os.fstat(fd).st_dev != host:
+            return fd
+        os.close(fd)
+        return None
     finally:
         os.close(pidfd)
 

@@ -10,57 +10,32 @@ Not here: how a process becomes a container (:mod:`sandbox`), and what is done w
 
 from __future__ import annotations
 
+import json
 import os
+import select
 import selectors
 import signal
 import socket
+import sys
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeVar
 
-from kernel_runtime import cgroups, children, state, trees
+from kernel_runtime import cgroups, children, orders, state, trees
 from kernel_runtime.children import Child
 from kernel_runtime.errors import NotRunning, ProtocolError, RuntimeFault, SetupError
+from kernel_runtime.orders import Request
 from kernel_runtime.protocol import Channel, Message, listen, peer_uid
-from kernel_runtime.spec import load, parse_process
+from kernel_runtime.spec import Spec, parse_process
 from kernel_runtime.streams import Streams
 
 _T = TypeVar("_T")
 
 GRACE = 3.0  # seconds between SIGINT, SIGTERM and SIGKILL of an interrupt
 _DEAF_GRACE = 0.1  # the same where PID 1 does not listen to the signal: the kernel drops it then
-
-
-@dataclass
-class Request:
-    """What the caller asked for besides config.json; field names are those of the message."""
-
-    bundle: str
-    id: str
-    owned: bool = False
-    remove: bool = False
-    log: bool = False
-    log_max_size: int = 10 * 1024 * 1024
-    log_max_file: int = 1
-    timeout: float = 0.0
-    stop_signal: int = signal.SIGTERM
-    explain: bool = False
-    network: str = "none"
-    terminal: bool = False
-
-    def to_dict(self) -> dict[str, Any]:
-        """As a message."""
-        return asdict(self)
-
-    @staticmethod
-    def parse(message: Message) -> Request:
-        """Check a ``start`` message."""
-        known = {name: message[name] for name in Request.__dataclass_fields__ if name in message}
-        try:
-            return Request(**known)
-        except TypeError as error:
-            raise ProtocolError("start", "", str(error)) from error
 
 
 @dataclass
@@ -71,6 +46,8 @@ class Machine:
     runtime: str
     hierarchy: cgroups.Hierarchy
     stage: str
+    code: str
+    limits: Mapping[str, Any] = field(default_factory=dict)  # OCI resources that prepared containers have already
 
     @property
     def in_user_namespace(self) -> bool:
@@ -78,24 +55,72 @@ class Machine:
         return self.rung != "root"
 
 
-def wait_and_run(machine: Machine, launcher: Channel, network: str, netns_fd: int) -> int:
+def wait_and_run(machine: Machine, launcher: Channel, door: socket.socket | None, network: str, netns_fd: int) -> int:
     """The whole life of a monitor process: prepare a first process, wait for an order, run that container.
 
-    The launcher keeps one such process ready, so that a start need not wait for forks, cgroup and namespaces. When the
-    launcher leaves without an order, everything prepared is given back.
+    The launcher keeps one such process ready, so that a start need not wait for forks, cgroup and namespaces: it takes
+    the order of the next caller at *door* itself. When the launcher leaves without an order, everything prepared is
+    given back.
     """
-    group = machine.hierarchy.create(group_id(), {}) if machine.hierarchy.kind != "none" else None
-    child = children.prepare(machine, network, netns_fd, group.procs_files if group else ())
+    group = machine.hierarchy.create(group_id(), machine.limits) if machine.hierarchy.kind != "none" else None
+    child = children.prepare(machine, network, netns_fd, group.procs_files if group else (), door)
     if netns_fd >= 0:
         os.close(netns_fd)
-    message = launcher.receive()
-    fds = launcher.take_fds()
+    order = _wait_for_order(machine, launcher, child, door)
     launcher.close()
-    if message is None:
+    if door:
+        door.close()
+    if order is None:
         _give_back(group, child)
         return 0
-    caller = Channel(socket.socket(fileno=fds.pop(0)))
-    return Monitor(machine, Request.parse(message), caller).run(group, child, fds)
+    message, (caller, *stdio) = order
+    return _run(machine, message, Channel(socket.socket(fileno=caller)), stdio, group, child)
+
+
+def _run(
+    machine: Machine, message: Message, caller: Channel, stdio: list[int], group: cgroups.Cgroup | None, child: Child
+) -> int:
+    try:
+        request = Request.parse(message)
+    except ProtocolError as fault:
+        caller.send({"event": "fault", "fault": fault.to_dict()})
+        _give_back(group, child)
+        return 0
+    return Monitor(machine, request, caller, child, Streams(request, stdio), message).run(group)
+
+
+def _wait_for_order(
+    machine: Machine, launcher: Channel, child: Child, door: socket.socket | None
+) -> tuple[Message, list[int]] | None:
+    """The next order and its descriptors, the caller's first; ``None`` once the launcher has left.
+
+    What the launcher hands on is passed to the first process, what that took at the door is told the launcher.
+    """
+    poll = select.poll()
+    poll.register(launcher, select.POLLIN)
+    poll.register(child.channel, select.POLLIN)
+    while True:
+        ready = [fd for fd, _ in poll.poll()]
+        if launcher.fileno() in ready:
+            line = launcher.receive_line()
+            if line is None:
+                return None
+            fds = launcher.take_fds()
+            child.hand_on(line, fds)
+            return json.loads(line), fds
+        line = child.channel.receive_line()
+        message = json.loads(line) if line else _KILLED
+        if line is None or "fault" in message:
+            child.keep_fault(message)  # for the next caller
+            order = orders.take(launcher, door, machine.code)
+            return (json.loads(order[0]), order[1]) if order else None
+        with suppress(OSError):  # it has just been killed: the next one finds this container in the store
+            launcher.send_line(line)
+        if message["code"] == machine.code:
+            return message, child.channel.take_fds()
+
+
+_KILLED = {"fault": SetupError("start", "", "its first process was killed").to_dict(), "exitCode": 125}
 
 
 def _give_back(group: cgroups.Cgroup | None, child: Child) -> None:
@@ -126,6 +151,9 @@ class Monitor:
     machine: Machine
     request: Request
     caller: Channel | None
+    child: Child
+    streams: Streams
+    message: Message
     selector: selectors.BaseSelector = field(default_factory=selectors.PollSelector)
     state: dict[str, Any] = field(default_factory=dict)
     timers: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
@@ -134,9 +162,8 @@ class Monitor:
     reason: str = ""
     mounts_fd: int = -1  # holds the mount namespace until the end has been told
 
-    def run(self, group: cgroups.Cgroup | None, child: Child, stdio: list[int]) -> int:
-        """Make *child* the container, serve it until it has ended, leave nothing. Returns 0, this process's status."""
-        self.child = child
+    def run(self, group: cgroups.Cgroup | None) -> int:
+        """Make the first process the container, serve it until it has ended, leave nothing. Returns the exit status."""
         path = state.monitor_socket(self.machine.runtime, self.request.id)
         listener = listen(path)
         wake, waker = socket.socketpair()
@@ -145,28 +172,30 @@ class Monitor:
         try:
             signal.signal(signal.SIGCHLD, lambda *_: None)
             signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
-            self._start(group, stdio)
-            self._serve(listener, wake)
+            self._start(group)
+            return self._serve(listener, wake)
         except RuntimeFault as fault:
-            self._finish_failed(fault, group)
+            return self._finish_failed(fault, group)
         finally:
             self._clean(path)
-        return 0
 
-    def _start(self, group: cgroups.Cgroup | None, stdio: list[int]) -> None:
-        self.streams = Streams(self.selector, self.request, stdio)
-        children.go(self.child, self.request, self.streams.child_fds())
-        place = f"/proc/{self.child.pid}/ns/mnt"
-        self.mounts_fd = self._unless_failed(lambda: os.open(place, os.O_RDONLY | os.O_CLOEXEC))
-        self.spec = load(os.path.join(self.request.bundle, "config.json"))
-        self.group = group or self.machine.hierarchy.create(self.request.id, self.spec.resources)
-        if group:
-            group.update(self.spec.resources)
-        self._unless_failed(lambda: self.child.limits_are_set(self.group.rlimits))
-        timings = self.child.wait_for_exec()
-        self.streams.started(self.child.console)
+    def _start(self, group: cgroups.Cgroup | None) -> None:
+        """What is left to do while the first process makes itself the container; then wait for its program to run."""
+        self.child.started = time.monotonic()
         pid = self.child.pid
+        if self.request.log and not self.request.terminal:
+            self._unless_failed(lambda: self.child.streams_are(self.streams.child_fds()))
+        self.mounts_fd = self._unless_failed(lambda: os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC))
+        resources = orders.resources_of(self.message)
+        self.group = group or self.machine.hierarchy.create(self.request.id, resources)
+        if resources != self.machine.limits:
+            if group:
+                group.update({**orders.NO_LIMITS, **resources})
+            self._unless_failed(lambda: self.child.limits_are_set(self.group.rlimits))
+        # Told a moment ahead, while there is time for it; a fault replaces it.
         self._record("running", pid=pid, pidStart=state.start_time(pid), startedAt=time.time())
+        timings = self.child.wait_for_exec()
+        self.streams.started(self.child.console, self.selector)
         news: dict[str, Any] = {"event": "started", "pid": pid}
         if self.group.notice:
             news["notice"] = self.group.notice
@@ -182,9 +211,14 @@ class Monitor:
             self.child.wait_for_exec()
             raise SetupError("start", "", "its first process was killed") from error
 
+    @cached_property
+    def spec(self) -> Spec:
+        """The container's config.json; wanted by those that join it."""
+        return orders.config_of(self.message)
+
     # -- the loop ----------------------------------------------------------------------------------------------
 
-    def _serve(self, listener: socket.socket, wake: socket.socket) -> None:
+    def _serve(self, listener: socket.socket, wake: socket.socket) -> int:
         self.selector.register(listener, selectors.EVENT_READ, lambda: self._accept(listener))
         self.selector.register(wake, selectors.EVENT_READ, lambda: self._reap(wake))
         if self.caller:
@@ -194,7 +228,7 @@ class Monitor:
             for key, _ in self.selector.select(self._run_timers()):
                 key.data()
         self.streams.drain()
-        self._finish()
+        return self._finish()
 
     def after(self, seconds: float, action: Callable[[], None]) -> None:
         """Call *action* in *seconds*, while the container lives."""
@@ -319,35 +353,46 @@ class Monitor:
             wait = min(grace, _DEAF_GRACE) if deaf else grace
             self.after(wait, lambda: self.stop(reason, signals[1:], grace))
 
-    def _finish(self) -> None:
-        stats, events = self.group.stats(), self.group.events()
+    def _finish(self) -> int:
+        stats, events = self.group.stats(only=("cpu_seconds", "memory_peak")), self.group.events()
         outcome = self.child.outcome(self.reason, events)
         outcome.update(
             cpuSeconds=stats.get("cpu_seconds", self.child.cpu_seconds),
             peakMemory=stats.get("memory_peak", self.child.peak_memory),
             finishedAt=time.time(),
         )
-        self._end(outcome)
+        return self._end(outcome)
 
-    def _finish_failed(self, fault: RuntimeFault, group: cgroups.Cgroup | None) -> None:
+    def _finish_failed(self, fault: RuntimeFault, group: cgroups.Cgroup | None) -> int:
         code = getattr(fault, "exit_code", 125)
         self.group = getattr(self, "group", None) or group or self.machine.hierarchy.create(self.request.id, {})
-        self._end({"exitCode": code, "reason": "fault", "fault": fault.to_dict(), "finishedAt": time.time()})
+        return self._end({"exitCode": code, "reason": "fault", "fault": fault.to_dict(), "finishedAt": time.time()})
 
-    def _end(self, outcome: dict[str, Any]) -> None:
+    def _end(self, outcome: dict[str, Any]) -> int:
+        """Record and tell the end, then give everything back; 1 where a group could not be, for the launcher to sweep.
+
+        Nobody waits for the cgroup: removing one can take the kernel ten milliseconds while another is joined.
+        """
         self.child.kill()
         for joined in self.execs.values():
             joined.child.kill()
             joined.finish()
-        self.group.destroy()
-        if not self.request.remove:
+        gone = ""
+        if self.request.remove:
+            gone = trees.put_aside(self.request.bundle)
+        else:
             self._record("stopped", **outcome)
-            self._tell({"event": "exit", **outcome})
-            return
-        gone = trees.put_aside(self.request.bundle)
         self._tell({"event": "exit", **outcome})
-        self._let_go_of_mounts()
-        trees.remove(gone)
+        try:
+            self.group.destroy()
+        except RuntimeFault as fault:
+            print(fault, file=sys.stderr)
+            return 1
+        finally:
+            self._let_go_of_mounts()
+            if gone:
+                trees.remove(gone)
+        return 0
 
     def _let_go_of_mounts(self) -> None:
         """Unmounting takes milliseconds, which the end of the last process need not wait for: see ``mounts_fd``."""

@@ -6,26 +6,26 @@ processes that it forks inherit the table.
 
 from __future__ import annotations
 
-import hashlib
-import json
+from collections.abc import Mapping
 from typing import Any
 
 from kernel_runtime import capabilities, seccomp, seccomp_profile
 from kernel_runtime.spec import EMULATE_OWNERSHIP, Spec, parse
 
-_programs: dict[bytes, bytes] = {}
+_programs: list[tuple[bool, Mapping[str, Any], bytes]] = []  # emulates ownership, profile, program
 
 
 def compile_for(config: Spec) -> bytes | None:
     """The program for *config*, ``None`` where it asks for no filter."""
     if config.seccomp is None:
         return None
-    text = json.dumps(config.seccomp, separators=(",", ":"))
-    key = hashlib.sha256(f"{config.emulates_ownership}{text}".encode()).digest()
-    if key not in _programs:
-        profile = seccomp_profile.emulate_ownership(config.seccomp) if config.emulates_ownership else config.seccomp
-        _programs[key] = seccomp.compile(profile)
-    return _programs[key]
+    for emulates, profile, program in _programs:
+        if emulates == config.emulates_ownership and profile == config.seccomp:
+            return program
+    wanted = seccomp_profile.emulate_ownership(config.seccomp) if config.emulates_ownership else config.seccomp
+    program = seccomp.compile(wanted)
+    _programs.append((config.emulates_ownership, config.seccomp, program))
+    return program
 
 
 def sample_config() -> dict[str, Any]:

@@ -18,7 +18,7 @@ from kernel_runtime import console
 from kernel_runtime.logs import JsonLog
 
 if TYPE_CHECKING:
-    from kernel_runtime.monitor import Request
+    from kernel_runtime.orders import Request
 
 _CHUNK = 4096  # PIPE_BUF: a write of this size to a pipe that polls writable does not block
 _END_OF_FILE = b"\x04"
@@ -134,8 +134,8 @@ class Terminal:
 class Streams:
     """The standard streams of a container's first process."""
 
-    def __init__(self, selector: selectors.BaseSelector, request: Request, stdio: list[int]) -> None:
-        self._selector, self._stdio, self._is_terminal = selector, stdio, request.terminal
+    def __init__(self, request: Request, stdio: list[int]) -> None:
+        self._stdio, self._is_terminal = stdio, request.terminal
         path = os.path.join(request.bundle, "log")
         self._log = JsonLog(path, request.log_max_size, request.log_max_file) if request.log else None
         self._pipes: list[tuple[int, int]] = []
@@ -154,16 +154,16 @@ class Streams:
             return stdin, self._pipes[0][1], self._pipes[1][1]
         return stdin, stdout, stderr
 
-    def started(self, console_master: int) -> None:
+    def started(self, console_master: int, selector: selectors.BaseSelector) -> None:
         """The container runs: close its ends here, begin to pump."""
         if self._is_terminal:
-            self._terminal = Terminal(self._selector, console_master, self._stdio, self._log)
+            self._terminal = Terminal(selector, console_master, self._stdio, self._log)
             self._stdio = []
             return
         for number, (reader, writer) in enumerate(self._pipes):
             os.close(writer)
             sinks = [self._stdio[number + 1]] if self._stdio else []
-            self._pumps.append(Pump(self._selector, reader, sinks, self._log, ("stdout", "stderr")[number]))
+            self._pumps.append(Pump(selector, reader, sinks, self._log, ("stdout", "stderr")[number]))
         if not self._pipes:
             for fd in self._stdio:
                 os.close(fd)

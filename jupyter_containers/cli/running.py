@@ -27,8 +27,7 @@ def run(engine: Engine, args: Args, out: Out) -> int:
     """``docker run``."""
     options = _options(args)
     if options.detach:
-        out.write(f"{engine.containers.run_detached(options).id}\n")
-        return 0
+        return _made(engine.containers.run_detached(options), out)
     if out.notebook:
         result = engine.containers.run_foreground(replace(options, interactive=False), out.output)
         if not result.ok:
@@ -42,7 +41,13 @@ def run(engine: Engine, args: Args, out: Out) -> int:
 
 def create(engine: Engine, args: Args, out: Out) -> int:
     """``docker create``."""
-    out.write(f"{engine.containers.create(_options(args)).id}\n")
+    return _made(engine.containers.create(_options(args)), out)
+
+
+def _made(container: Container, out: Out) -> int:
+    for warning in container.warnings:
+        out.output("stderr", f"WARNING: {warning}\n")
+    out.write(f"{container.id}\n")
     return 0
 
 

@@ -67,6 +67,11 @@ class Container:
         return self.record.labels
 
     @property
+    def warnings(self) -> list[str]:
+        """What its maker should be told, as ``Warnings`` of Docker's create; empty for a container found later."""
+        return self.record.warnings
+
+    @property
     def state(self) -> dict[str, Any]:
         """The runtime's state."""
         return Runtime.state(self.record.bundle)

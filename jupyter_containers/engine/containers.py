@@ -5,7 +5,8 @@ from __future__ import annotations
 import builtins
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -13,13 +14,13 @@ from jupyter_containers.config import Settings
 from jupyter_containers.engine.container import Container, signal_number
 from jupyter_containers.engine.images import Images
 from jupyter_containers.errors import ContainerExit, ContainersError
-from jupyter_containers.options import CellOptions, RunOptions, options_from_keywords
+from jupyter_containers.options import RunOptions, options_from_keywords
 from jupyter_containers.result import ContainerResult
 from jupyter_containers.run import inspect
-from jupyter_containers.run.bundle import Bundles, Extra, command_line, with_volume_names
+from jupyter_containers.run.bundle import Bundles, Draft, Extra, command_line, with_volume_names
 from jupyter_containers.run.foreground import Foreground, OnOutput, Pipes
 from jupyter_containers.run.records import Record, Records
-from jupyter_containers.run.runtime import Exit, Runtime
+from jupyter_containers.run.runtime import Connection, Exit, Runtime
 
 _RUNNING = ("creating", "running", "paused")
 
@@ -100,7 +101,6 @@ class Containers:
 
     def run_detached(self, options: RunOptions) -> Container:
         """Start a new container in the background."""
-        options, _ = self._within_reach(options)
         container = Container(self, self._make(options, None))
         try:
             container.start()
@@ -124,28 +124,19 @@ class Containers:
             extra: files of a cell. args: the whole command line, where it is not the image's and the options'.
             stdin: a descriptor for its standard input; none means an empty one.
         """
-        begun = time.perf_counter()
-        options, notice = self._within_reach(options)
-        if notice and on_output:
-            on_output("stderr", notice)
-        record = self._make(options, extra, args)
-        pipes = Pipes()
-        try:
-            connection, started = self.runtime.start(record.bundle, pipes.stdio(stdin), **_request(options, self))
-            pipes.started()
-            with connection:
-                follow = Foreground(connection, pipes, on_output)
-                if on_output and started.get("notice"):
-                    on_output("stderr", f"[{started['notice']}]\n")
-                outcome = follow.run()
-        except BaseException:
-            if options.rm or self.runtime.state(record.bundle)["status"] == "created":
-                self._bundles.discard(record)
-            raise
-        finally:
-            pipes.close()
-            if options.rm:
-                self.records.free_name(record.name)
+        begun, pipes = time.perf_counter(), Pipes()
+        with self._held(options) as held, closing(pipes):
+            draft = self._draft(options, extra, args)
+            record = draft.record
+            with self._ending(record, options):
+                connection, started = self._start(draft, options, pipes.stdio(stdin))
+                with connection:
+                    pipes.started()
+                    self._keep_started(draft, options, held)
+                    follow = Foreground(connection, pipes, on_output)
+                    for notice in (*record.warnings, *filter(None, [started.get("notice")])):
+                        follow.notice(notice)
+                    outcome = follow.run()
         return _result(record, outcome, follow, started, time.perf_counter() - begun)
 
     def run_with_stdio(self, options: RunOptions, stdio: tuple[int, int, int], connected: Any = None) -> int:
@@ -154,18 +145,49 @@ class Containers:
         Args:
             connected: called with the connection once it runs, to pass on signals and window sizes.
         """
-        options, notice = self._within_reach(options)
-        if notice:
-            os.write(stdio[2], notice.encode())
-        record = self._make(options, None)
+        with self._held(options) as held:
+            draft = self._draft(options, None)
+            with self._ending(draft.record, options):
+                for warning in draft.record.warnings:
+                    os.write(stdio[2], f"WARNING: {warning}\n".encode())
+                connection, _ = self._start(draft, options, stdio)
+                with connection:
+                    self._keep_started(draft, options, held)
+                    if connected:
+                        connected(connection)
+                    return connection.wait().exit_code
+
+    def _start(
+        self, draft: Draft, options: RunOptions, stdio: tuple[int, int, int]
+    ) -> tuple[Connection, dict[str, Any]]:
+        """Start a container that ends with this process's connection to it.
+
+        One that is removed at its end is recorded only once it runs: who else would ask for it so soon.
+        """
+        if not options.rm:
+            self._bundles.keep(draft)
+        request = {**_request(draft.record, self._settings), "config": draft.config}
+        return self.runtime.start(draft.record.bundle, stdio, **request)
+
+    def _keep_started(self, draft: Draft, options: RunOptions, held: ExitStack) -> None:
+        if options.rm:
+            self._bundles.keep(draft)
+        held.close()
+
+    @contextmanager
+    def _held(self, options: RunOptions) -> Iterator[ExitStack]:
+        """The image of *options* is not removed meanwhile; close what this gives once a record says who uses it."""
+        with ExitStack() as held:
+            held.enter_context(self._images.using(options.image))
+            yield held
+
+    @contextmanager
+    def _ending(self, record: Record, options: RunOptions) -> Iterator[None]:
+        """Whatever happens inside: a container that never ran is removed, and one that is gone frees its name."""
         try:
-            connection, _ = self.runtime.start(record.bundle, stdio, **_request(options, self))
-            with connection:
-                if connected:
-                    connected(connection)
-                return connection.wait().exit_code
+            yield
         except BaseException:
-            if options.rm or self.runtime.state(record.bundle)["status"] == "created":
+            if self.runtime.state(record.bundle)["status"] == "created":
                 self._bundles.discard(record)
             raise
         finally:
@@ -176,20 +198,18 @@ class Containers:
         """Start a container in the background."""
         if self.runtime.state(record.bundle)["status"] in _RUNNING:
             return
-        options = RunOptions.from_dict(_run_fields(record.options))
-        connection, _ = self.runtime.start(
-            record.bundle, None, **{**_request(options, self), "owned": False, "log": True}
-        )
+        request = {**_request(record, self._settings), "owned": False, "log": True}
+        connection, _ = self.runtime.start(record.bundle, None, **request)
         connection.close()
 
-    def _within_reach(self, options: RunOptions) -> tuple[RunOptions, str]:
+    def _within_reach(self, options: RunOptions) -> tuple[RunOptions, builtins.list[str]]:
         """Options whose network can be had here: without pasta or its like the default one is ``none``, said once."""
         outside = self.runtime.outside if options.network == "default" else {"outside": True}
         if outside["outside"]:
-            return options, ""
-        notice = "" if self._told else f"[no network to the outside: {outside['why']}. {outside['mend']}]\n"
+            return options, []
+        warnings = [] if self._told else [f"no network to the outside: {outside['why']}. {outside['mend']}"]
         self._told = True
-        return replace(options, network="none"), notice
+        return replace(options, network="none"), warnings
 
     def plan(self, options: RunOptions, args: Sequence[str] | None = None) -> dict[str, Any]:
         """The config.json of a container, which is not made (``--dry-run``)."""
@@ -197,10 +217,22 @@ class Containers:
         return self._bundles.plan(options, source, args or command_line(options, source.config))
 
     def _make(self, options: RunOptions, extra: Extra | None, args: Sequence[str] | None = None) -> Record:
-        options = with_volume_names(options)
         with self._images.using(options.image):
-            source = self._images.source(options)
-            return self._bundles.make(options, source, args or command_line(options, source.config), extra)
+            draft = self._draft(options, extra, args)
+            try:
+                self._bundles.keep(draft)
+            except BaseException:
+                self._bundles.discard(draft.record)
+                raise
+        return draft.record
+
+    def _draft(self, options: RunOptions, extra: Extra | None, args: Sequence[str] | None = None) -> Draft:
+        """A container without a record; its image must be held (``Images.using``) until it has one."""
+        options, warnings = self._within_reach(with_volume_names(options))
+        source = self._images.source(options)
+        draft = self._bundles.draft(options, source, args or command_line(options, source.config), extra)
+        draft.record.warnings = warnings
+        return draft
 
 
 def exit_error(result: ContainerResult) -> ContainerExit:
@@ -215,25 +247,21 @@ def _options(image: RunOptions | str, command: str | Sequence[str] | None, keywo
     return options_from_keywords(image, command, wanted)
 
 
-def _run_fields(options: dict[str, Any]) -> dict[str, Any]:
-    extra = set(CellOptions.__dataclass_fields__) - set(RunOptions.__dataclass_fields__)
-    return {name: value for name, value in options.items() if name not in extra}
-
-
-def _request(options: RunOptions, owner: Containers) -> dict[str, Any]:
-    """The monitor's part of the options, see :class:`kernel_runtime.monitor.Request`."""
-    settings = owner._settings
+def _request(record: Record, settings: Settings) -> dict[str, Any]:
+    """The monitor's part of the options, see :class:`kernel_runtime.orders.Request`."""
+    options = record.options  # only what differs from the defaults
+    keep = not options.get("rm") or bool(options.get("detach"))
     return {
         "owned": True,
-        "remove": options.rm,
-        "log": not options.rm or options.detach,
+        "remove": bool(options.get("rm")),
+        "log": keep,
         "log_max_size": settings.log_max_size,
         "log_max_file": settings.log_max_file,
-        "timeout": options.timeout or 0.0,
-        "stop_signal": signal_number(options.stop_signal or "SIGTERM"),
-        "explain": getattr(options, "explain", False),
-        "network": options.network,
-        "terminal": options.tty,
+        "timeout": options.get("timeout") or 0.0,
+        "stop_signal": signal_number(options.get("stop_signal") or "SIGTERM"),
+        "explain": bool(options.get("explain")),
+        "network": options.get("network", "default"),
+        "terminal": bool(options.get("tty")),
     }
 
 

@@ -73,6 +73,8 @@ def _finish(namespace: dict[str, Any], options: CellOptions, result: ContainerRe
 
 def _detach(magics: ContainerMagics, options: CellOptions, body: str, args: list[str]) -> None:
     container = magics.engine.containers.create_cell(options, Extra(_script(body)), args)
+    for warning in container.warnings:
+        sys.stderr.write(f"[{warning}]\n")
     container.start()
     sys.stdout.write(f"{container.id}\n")
 

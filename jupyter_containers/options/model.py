@@ -114,9 +114,10 @@ class RunOptions:
     quiet: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON data with only what differs from the defaults (``image`` always)."""
+        """JSON data with only what differs from the defaults; ``image`` and ``rm``, whose default differs, always."""
         data = asdict(self)
-        return {f.name: data[f.name] for f in fields(self) if f.name == "image" or data[f.name] != _default(f)}
+        kept = ("image", "rm")
+        return {f.name: data[f.name] for f in fields(self) if f.name in kept or data[f.name] != _default(f)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:

@@ -31,11 +31,11 @@ class Pipes:
             reader, writer = os.pipe()
             self.readers.append(reader)
             self._writers.append(writer)
-        self._null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        self._null = [os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)]
 
     def stdio(self, stdin: int | None = None) -> tuple[int, int, int]:
         """The descriptors for the container."""
-        return (self._null if stdin is None else stdin, *self._writers)  # type: ignore[return-value]
+        return (self._null[0] if stdin is None else stdin, *self._writers)  # type: ignore[return-value]
 
     def started(self) -> None:
         """Close the container's ends here."""
@@ -46,10 +46,9 @@ class Pipes:
     def close(self) -> None:
         """Close whatever is open."""
         self.started()
-        for fd in (*self.readers, self._null):
+        for fd in (*self.readers, *self._null):
             os.close(fd)
-        self.readers, self._null = [], os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-        os.close(self._null)
+        self.readers, self._null = [], []
 
 
 class Foreground:
@@ -66,6 +65,10 @@ class Foreground:
         self._shown = 0
         self._decoders = {name: codecs.getincrementaldecoder("utf-8")("replace") for name in ("stdout", "stderr")}
         self._interrupts = 0
+
+    def notice(self, text: str) -> None:
+        """Tell the caller something that the container did not say."""
+        self._emit("stderr", f"[{text}]\n")
 
     def run(self) -> Exit:
         """Pass output on until both pipes have ended and the monitor has told the exit.

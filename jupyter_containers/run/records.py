@@ -83,6 +83,7 @@ class Record:
         image: the reference the user gave. image_id: digest of the image's configuration, or ``host``.
         options: :meth:`RunOptions.to_dict`.
         creator: pid and start time of the process that made it; an ``--rm`` one never started goes with it.
+        warnings: what its maker is to be told, once; not kept.
     """
 
     id: str
@@ -96,6 +97,7 @@ class Record:
     creator: tuple[int, int] = (0, 0)
     labels: dict[str, str] = field(default_factory=dict)
     hostname: str = ""
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def bundle(self) -> Path:
@@ -105,7 +107,7 @@ class Record:
     def to_json(self) -> str:
         """The content of container.json."""
         data = asdict(self)
-        del data["path"]
+        del data["path"], data["warnings"]
         return json.dumps(data, separators=(",", ":"))
 
 
@@ -211,5 +213,6 @@ class Records:
         raise Conflict("no free name found", mend="Give one with --name.")
 
     def free_name(self, name: str) -> None:
-        """The name's container is gone."""
-        (self._names / name).unlink(missing_ok=True)
+        """The name's container is gone; an empty one is none."""
+        if name:
+            (self._names / name).unlink(missing_ok=True)

@@ -118,7 +118,10 @@ class Runtime:
 
     @mapped
     def start(
-        self, bundle: Path, stdio: tuple[int, int, int] | None, **request: Any
+        self,
+        bundle: Path,
+        stdio: tuple[int, int, int] | None,
+        **request: Any,
     ) -> tuple[Connection, dict[str, Any]]:
         """Start the container of *bundle*; the conversation with its monitor, and the ``started`` event."""
         return self._client.start(str(bundle), stdio, **request)

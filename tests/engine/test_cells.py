@@ -105,3 +105,26 @@ def many_execs() -> list[int]:
         return [container.exec_run(["true"])[0] for _ in range(30)]
     finally:
         container.remove(force=True)
+
+
+def test_without_a_way_outside_containers_run_and_it_is_said_once(user: User) -> None:
+    warnings, network, answers = user.call(run_without_outside)
+    assert warnings == ["no network to the outside: no pasta. Install it."]
+    assert network == "none"
+    assert [answer["stderr"] for answer in answers] == ["[no network to the outside: no pasta. Install it.]\n", ""]
+
+
+def run_without_outside() -> tuple[list[str], str, list[dict[str, Any]]]:
+    from jupyter_containers import from_env
+    from jupyter_containers.run.runtime import Runtime
+
+    missing = {"outside": False, "why": "no pasta", "mend": "Install it."}
+    Runtime.outside = property(lambda _: missing)  # type: ignore[assignment,method-assign]
+    container = from_env().containers.run("busybox:test", ["sleep", "100"], detach=True)
+    assert not isinstance(container, bytes)
+    try:
+        network = container.attrs["HostConfig"]["NetworkMode"]
+    finally:
+        container.remove(force=True)
+    cell = "%%container --rm busybox:test sh\ntrue"
+    return container.warnings, network, cells(cell, cell)

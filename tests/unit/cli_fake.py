@@ -23,6 +23,7 @@ class FakeContainer:
         self.id, self.name = f"{number:x}" * 64, options.name or f"name{number}"
         self.status, self.exit_code = "created", 0
         self.record = SimpleNamespace(bundle=owner.folder)
+        self.warnings: list[str] = []
 
     @property
     def attrs(self) -> dict[str, Any]:
