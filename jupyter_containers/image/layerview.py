@@ -163,9 +163,9 @@ class _Layer:
         if row.kind == FOLDER:
             self._put_folder(parent, name, old, row.path)
             return
-        content = self._content(row)
+        node = _Node(self._content(row), self._number)  # before the old one goes: it may be a link to that
         kind = self._kind(old, row.path)
-        parent.children[name] = _Node(content, self._number)
+        parent.children[name] = node
         if kind:
             self._mine.files.append(FileChange(kind, row.path, row.size))
             self._mine.added += kind == ADDED

@@ -93,6 +93,8 @@ def test_hard_links_share_their_bytes_until_the_last_name_goes() -> None:
 def test_names_given_twice_in_a_layer_count_once() -> None:
     [only] = stacked([rows("a:5", "a:7", "b=nothing", "-gone")])
     assert (brief(only), only.size) == ((2, 0, 0, 0), 7)
+    [only] = stacked([rows("a:5", "a=a", "a:3")])
+    assert (brief(only), only.size) == ((1, 0, 0, 0), 3)
 
 
 def test_each_layers_waste_is_its_own() -> None:
@@ -111,7 +113,7 @@ ENTRY = st.one_of(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(st.lists(st.lists(ENTRY, max_size=8), max_size=4))
 def test_any_rows_give_counts_that_add_up(layers: list[list[Row]]) -> None:
     found = stacked(layers)
