@@ -192,7 +192,7 @@ class _Layer:
         size, _ = self._let_go(old)
         if old.layer < self._number:
             return CHANGED
-        self._mine.size -= size
+        self._mine.size -= size if old.content.layer == self._number else 0
         return ""
 
     def _take_back(self, path: str) -> str:
