@@ -31,7 +31,7 @@ ONBUILD RUN true
 _NAME = "built:1"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def archive(dockerd: Path, rig_folder: Path) -> Iterator[Path]:
     """``docker save`` of an image that docker built; docker has loaded it again, so that it knows no more than we do."""
     folder = rig_folder / "oracle"

@@ -19,7 +19,7 @@ _NAME = "docker.io/library/rich:1"
 _STUBS = ("etc/hostname", "etc/hosts", "etc/resolv.conf", ".dockerenv", "etc/mtab", "dev/console", "dev/pts", "dev/shm")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def rich(rig_folder: Path) -> str:
     """The image as an OCI layout that every user may read, made by no engine."""
     need_program("skopeo")
@@ -32,13 +32,13 @@ def skopeo(*words: str) -> bytes:
     return done.stdout
 
 
-@pytest.fixture(scope="module", params=["docker-archive", "oci-archive"])
+@pytest.fixture(scope="session", params=["docker-archive", "oci-archive"])
 def form(request: pytest.FixtureRequest) -> str:
     found: str = request.param
     return found
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def theirs(rich: str, form: str, rig_folder: Path) -> Path:
     """The image as skopeo's archive."""
     path = rig_folder / f"rich.{form}.tar"
