@@ -139,9 +139,13 @@ class Container:
         try:
             with self._owner.runtime.connect(self.id) as connection:
                 connection.tell({"op": "wait"})
-                return {"StatusCode": connection.wait().exit_code, "Error": None}
+                found = connection.wait()
         except Conflict:
+            found = None
+        if found is None or found.reason == "monitor killed":
+            # It was just ending, and its monitor read no more: the state says how, also where it was really killed.
             return {"StatusCode": int(self.state.get("exitCode", 0)), "Error": None}
+        return {"StatusCode": found.exit_code, "Error": None}
 
     def remove(self, force: bool = False, v: bool = False) -> None:
         """Remove it; *force* kills it first, *v* removes its anonymous volumes."""
