@@ -71,6 +71,10 @@ class Connection:
         """The socket's descriptor, readable when an event waits."""
         return self._channel.fileno()
 
+    def take_fds(self) -> list[int]:
+        """Descriptors that came with an event; the caller closes them."""
+        return self._channel.take_fds()
+
     @property
     def has_event(self) -> bool:
         """Whether an event has arrived together with the last one; the descriptor tells only of later ones."""
@@ -174,6 +178,22 @@ class Client:
     def delete(self, bundle: str) -> None:
         """Remove a folder of the store whose files may belong to mapped ids."""
         self._ask_launcher({"op": "delete", "path": bundle})
+
+    def open_root(self, bundle: str) -> int:
+        """A descriptor of a container's merged root (see :mod:`kernel_runtime.merged`); the caller closes it.
+
+        Raises:
+            RuntimeFault: it can't be opened.
+        """
+        for _ in range(3):
+            with self.request({"op": "root", "path": bundle}) as connection:
+                event = connection.next_event()
+                fds = connection.take_fds()
+                if fds:
+                    return fds[0]
+                if event["event"] not in ("outdated", "gone"):
+                    break
+        raise ProtocolError("open root", bundle, "no descriptor came", f"See {self._log_path()}.")
 
     def quit(self) -> None:
         """Ask a running launcher to leave; containers go on."""

@@ -13,10 +13,11 @@ import selectors
 import signal
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from kernel_runtime import cgroups, egress, monitor, orders, programs, state, sweep, trees
+from kernel_runtime import cgroups, egress, merged, monitor, orders, programs, state, sweep, trees
 from kernel_runtime.errors import ProbeError, RuntimeFault
 from kernel_runtime.orders import Request
 from kernel_runtime.probe import Rung
@@ -201,6 +202,8 @@ class Launcher:
             channel.send({"event": "info", **self.info()})
         elif operation == "delete":
             self._delete(channel, message)
+        elif operation == "root":
+            self._open_root(channel, message)
         elif operation == "sweep":
             swept = sweep.sweep(self.store, self.runtime, self.hierarchy)
             channel.send({"event": "done", "recovered": swept})
@@ -287,24 +290,40 @@ class Launcher:
 
     def _delete(self, channel: Channel, message: Message) -> None:
         """Remove a bundle or a layer in a child: its files may belong to ids that only this namespace has."""
+        path = self._inside(message, "remove")
+        if state.is_running(state.read(path)):
+            raise RuntimeFault("remove", path, "the container is running", "Stop it first.")
+        self._in_child(channel, "remove", path, lambda: trees.remove(path))
+
+    def _open_root(self, channel: Channel, message: Message) -> None:
+        """Give the caller a descriptor of a container's merged root, opened in a child: it changes namespaces."""
+        path = self._inside(message, "open root")
+        machine = self.machine
+
+        def open_root() -> int:
+            return merged.open_root(path, machine.stage, machine.in_user_namespace)
+
+        self._in_child(channel, "open root", path, open_root)
+
+    def _inside(self, message: Message, step: str) -> str:
         path = os.path.realpath(str(message["path"]))
         if not path.startswith(os.path.realpath(self.store) + "/"):
-            raise RuntimeFault("remove", path, "it lies outside the store")
-        found = state.read(path)
-        if state.is_running(found):
-            raise RuntimeFault("remove", path, "the container is running", "Stop it first.")
-        pid = os.fork()
-        if pid == 0:
-            self._remove(channel, path)
-        self.workers[pid] = channel
+            raise RuntimeFault(step, path, "it lies outside the store")
+        return path
 
-    @staticmethod
-    def _remove(channel: Channel, path: str) -> None:
+    def _in_child(self, channel: Channel, step: str, path: str, action: Callable[[], int | None]) -> None:
+        """Do *action* in a child, which tells the caller ``done`` (with the descriptor it gave) or the fault."""
+        pid = os.fork()
+        if pid:
+            self.workers[pid] = channel
+            return
         try:
-            trees.remove(path)
-            channel.send({"event": "done"})
+            fd = action()
+            channel.send({"event": "done"}, () if fd is None else (fd,))
         except OSError as error:
-            fault = RuntimeFault("remove", path, error.strerror or str(error), "", error.errno or 0)
+            fault = RuntimeFault(step, path, error.strerror or str(error), "", error.errno or 0)
+            channel.send({"event": "fault", "fault": fault.to_dict()})
+        except RuntimeFault as fault:
             channel.send({"event": "fault", "fault": fault.to_dict()})
         finally:
             os._exit(0)

@@ -179,6 +179,12 @@ class Container:
         pieces = logs.read(self.record.bundle / "log", wanted, alive)
         return pieces if stream or follows else b"".join(pieces)
 
+    def export(self, chunk_size: int = 2 << 20) -> Iterator[bytes]:
+        """Its root file system as a tar, in pieces; running or not, without volumes and bind mounts, as docker."""
+        from jupyter_containers.run import export
+
+        return export.chunks(self._owner.runtime, self.record.bundle, chunk_size)
+
     def stats(self, stream: bool = False) -> dict[str, Any]:
         """One sample of its cgroup: ``cpu_seconds``, ``memory_current``, ``memory_peak``, ``pids_current``."""
         answer = self._owner.runtime.ask(self.id, {"op": "stats"})

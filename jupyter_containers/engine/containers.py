@@ -6,7 +6,7 @@ import builtins
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -124,21 +124,19 @@ class Containers:
             extra: files of a cell. args: the whole command line, where it is not the image's and the options'.
             stdin: a descriptor for its standard input; none means an empty one.
         """
-        begun = time.perf_counter()
-        draft, knock = self._begin(options, extra, args)
-        record, pipes = draft.record, Pipes()
-        with self._ending(record, options):
-            try:
+        begun, pipes = time.perf_counter(), Pipes()
+        with self._held(options) as held, closing(pipes):
+            draft, knock = self._begin(options, extra, args)
+            record = draft.record
+            with self._ending(record, options):
                 connection, started = self._start(draft, options, pipes.stdio(stdin), knock)
                 with connection:
                     pipes.started()
-                    self._keep_started(draft, options)
+                    self._keep_started(draft, options, held)
                     follow = Foreground(connection, pipes, on_output)
                     for notice in (*record.warnings, *filter(None, [started.get("notice")])):
                         follow.notice(notice)
                     outcome = follow.run()
-            finally:
-                pipes.close()
         return _result(record, outcome, follow, started, time.perf_counter() - begun)
 
     def run_with_stdio(self, options: RunOptions, stdio: tuple[int, int, int], connected: Any = None) -> int:
@@ -147,16 +145,17 @@ class Containers:
         Args:
             connected: called with the connection once it runs, to pass on signals and window sizes.
         """
-        draft, knock = self._begin(options, None)
-        with self._ending(draft.record, options):
-            for warning in draft.record.warnings:
-                os.write(stdio[2], f"WARNING: {warning}\n".encode())
-            connection, _ = self._start(draft, options, stdio, knock)
-            with connection:
-                self._keep_started(draft, options)
-                if connected:
-                    connected(connection)
-                return connection.wait().exit_code
+        with self._held(options) as held:
+            draft, knock = self._begin(options, None)
+            with self._ending(draft.record, options):
+                for warning in draft.record.warnings:
+                    os.write(stdio[2], f"WARNING: {warning}\n".encode())
+                connection, _ = self._start(draft, options, stdio, knock)
+                with connection:
+                    self._keep_started(draft, options, held)
+                    if connected:
+                        connected(connection)
+                    return connection.wait().exit_code
 
     def _begin(
         self, options: RunOptions, extra: Extra | None, args: Sequence[str] | None = None
@@ -184,9 +183,17 @@ class Containers:
         request = {**_request(draft.record, self._settings), "config": draft.config}
         return self.runtime.start(draft.record.bundle, stdio, knock, **request)
 
-    def _keep_started(self, draft: Draft, options: RunOptions) -> None:
+    def _keep_started(self, draft: Draft, options: RunOptions, held: ExitStack) -> None:
         if options.rm:
             self._bundles.keep(draft)
+        held.close()
+
+    @contextmanager
+    def _held(self, options: RunOptions) -> Iterator[ExitStack]:
+        """The image of *options* is not removed meanwhile; close what this gives once a record says who uses it."""
+        with ExitStack() as held:
+            held.enter_context(self._images.using(options.image))
+            yield held
 
     @contextmanager
     def _ending(self, record: Record, options: RunOptions) -> Iterator[None]:
@@ -225,12 +232,13 @@ class Containers:
 
     def _make(self, options: RunOptions, extra: Extra | None, args: Sequence[str] | None = None) -> Record:
         options, warnings = self._within_reach(with_volume_names(options))
-        draft = self._draft(options, self._images.source(options), extra, args, warnings)
-        try:
-            self._bundles.keep(draft)
-        except BaseException:
-            self._bundles.discard(draft.record)
-            raise
+        with self._images.using(options.image):
+            draft = self._draft(options, self._images.source(options), extra, args, warnings)
+            try:
+                self._bundles.keep(draft)
+            except BaseException:
+                self._bundles.discard(draft.record)
+                raise
         return draft.record
 
     def _draft(
@@ -241,6 +249,7 @@ class Containers:
         args: Sequence[str] | None,
         warnings: builtins.list[str],
     ) -> Draft:
+        """A container without a record; its image must be held (``Images.using``) until it has one."""
         draft = self._bundles.draft(options, source, args or command_line(options, source.config), extra)
         draft.record.warnings = warnings
         return draft

@@ -15,11 +15,10 @@ import queue
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jupyter_containers.errors import ContainersError
 from jupyter_containers.image import digest as digests
@@ -27,6 +26,10 @@ from jupyter_containers.image.locks import locked, try_locked
 from jupyter_containers.image.program import Program, Unshare
 from jupyter_containers.image.progress import OnEvent, Reporter
 
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+OWNERS = ("root", "rootless", "rootless-single")  # the rungs: which ids files can be given
 # Dirty pages are written back after vm.dirty_expire_centisecs (30 s), at most 10 minutes later in laptop mode.
 _WRITTEN_BACK = 900.0
 
@@ -134,6 +137,8 @@ class Layers:
         return True
 
     def _unpack_all(self, layers: Sequence[Layer], missing: list[Layer], report: Reporter) -> None:
+        from concurrent.futures import ThreadPoolExecutor  # 4 ms (logging), where layers are unpacked
+
         count = min(len(missing), len(os.sched_getaffinity(0)))
         done: dict[str, Future[None]] = {}
         with ExitStack() as stack:

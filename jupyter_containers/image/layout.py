@@ -139,6 +139,24 @@ class Layout:
             finally:
                 shutil.rmtree(path, ignore_errors=True)
 
+    @contextmanager
+    def keeping(self) -> Iterator[None]:
+        """While the block runs no blob is removed, whoever takes its last name away."""
+        with locked(self.root / ".adding.lock", shared=True):
+            yield
+
+    @contextmanager
+    def using(self) -> Iterator[None]:
+        """While the block runs, nothing is removed: for who resolves an image and then notes that it uses it."""
+        with locked(self.root / ".using.lock", shared=True):
+            yield
+
+    @contextmanager
+    def removing(self) -> Iterator[None]:
+        """While the block runs, nobody begins to use an image: for who looks for users and then removes."""
+        with locked(self.root / ".using.lock"):
+            yield
+
     def unfinished(self) -> bool:
         """Whether something is being added, or was when its process died."""
         return any(self._incoming.iterdir())

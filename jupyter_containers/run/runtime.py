@@ -153,6 +153,11 @@ class Runtime:
         self._client.delete(str(path))
 
     @mapped
+    def open_root(self, bundle: Path) -> int:
+        """A descriptor of a container's merged root, running or not; to read in the containers' user namespace."""
+        return self._client.open_root(str(bundle))
+
+    @mapped
     def sweep(self) -> list[str]:
         """End and remove what killed monitors left behind."""
         return self._client.sweep()

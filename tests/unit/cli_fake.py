@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -82,6 +83,10 @@ class FakeContainer:
     def rename(self, name: str) -> None:
         self.name = name
 
+    def export(self) -> Iterator[bytes]:
+        yield b"root of "
+        yield self.name.encode()
+
     def top(self) -> dict[str, Any]:
         return {"Titles": ["UID", "CMD"], "Processes": [["0", "sleep 9"]]}
 
@@ -144,7 +149,11 @@ class FakeImage:
     """One image."""
 
     def __init__(self, tags: list[str]) -> None:
-        self.id, self.tags = IMAGE_ID, tags
+        self.id, self.tags, self.is_host = IMAGE_ID, tags, False
+        self.view: dict[str, Any] = {}
+
+    def layers(self, files: bool = False) -> dict[str, Any]:
+        return self.view
 
     @property
     def attrs(self) -> dict[str, Any]:
@@ -178,10 +187,23 @@ class FakeImages:
 
     def load(self, source: Any, on_event: Any = None) -> list[FakeImage]:
         self.calls.append(("load", source))
+        if on_event:
+            for tag in self.all[0].tags:
+                on_event({"stream": f"Loaded image: {tag}\n"})
         return self.all
 
+    def save(self, names: list[str], form: str, on_event: Any = None) -> Iterator[bytes]:
+        self.calls.append(("save", names, form))
+        for name in names:
+            self.get(name)
+            yield name.encode()
+
     def import_image(self, source: Any, **options: Any) -> FakeImage:
+        on_event = options.pop("on_event", None)
         self.calls.append(("import", source, options))
+        if on_event:
+            on_event({"status": "Importing", "progressDetail": {"current": 1}})
+            on_event({"status": self.all[0].id})
         return self.all[0]
 
     def tag(self, name: str, new: str) -> None:
@@ -192,6 +214,7 @@ class FakeImages:
         return [{"Untagged": image}, {"Deleted": IMAGE_ID}]
 
     def prune(self, filters: Any = None) -> dict[str, Any]:
+        self.calls.append(("prune images", filters))
         return {"ImagesDeleted": [], "SpaceReclaimed": 0}
 
 

@@ -174,7 +174,7 @@ def test_load_and_import(run: Run, engine: FakeEngine, tmp_path: Path) -> None:
     assert run("load", "-q", "x.tar")[1] == ""
     assert run("import", "-c", "CMD sh", "x.tar", "host.example:5000/a:1")[1] == f"{IMAGE_ID}\n"
     assert engine.calls[-1][2] == {
-        "repository": "host.example:5000/a", "tag": "1", "changes": ("CMD sh",), "message": "",
+        "repository": "host.example:5000/a", "tag": "1", "changes": ("CMD sh",), "message": "", "platform": "",
     }  # fmt: skip
 
 
@@ -238,3 +238,15 @@ def test_errors_are_raised(engine: FakeEngine) -> None:
 def test_relative_paths_start_at_the_notebooks_folder(engine: FakeEngine, tmp_path: Path) -> None:
     run_verb(["create", "--name", "aa", "-v", "./x:/x", "busybox"], engine, str(tmp_path))
     assert engine.containers.get("aa").options.volumes[0].source == str(tmp_path / "x")
+
+
+def test_prune_passes_its_filters_on(run: Run, engine: FakeEngine) -> None:
+    assert (
+        run("image", "prune", "-af", "--filter", "label=a=b", "--filter", "label!=c", "--filter", "until=10m")[0] == 0
+    )
+    assert engine.calls[-1] == (
+        "prune images", {"label": ["a=b"], "label!": ["c"], "until": ["10m"], "dangling": ["false"]})  # fmt: skip
+    assert run("image", "prune", "-f", "--filter", "foo=bar")[::2] == (
+        1, "Error: invalid filter 'foo'. Known are dangling, label, label!, until.\n")  # fmt: skip
+    assert run("system", "prune", "-af")[0] == 0
+    assert engine.calls[-1] == ("prune images", {"dangling": False})

@@ -17,7 +17,7 @@ KERNEL_RUNTIME = (
     "spec state protocol logs syscalls syscall_table",
     "idmap mounts cgroups cgroup_files cgroup_v1 cgroup_v2 capabilities seccomp seccomp_profile bpf network bridge egress"
     " init probe devices console sysctls trees users reaper",
-    "stage sandbox programs",
+    "stage sandbox programs merged",
     "orders",
     "rehearsal",
     "monitor children streams",
