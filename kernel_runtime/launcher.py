@@ -50,6 +50,8 @@ class Door:
         self.listener = listen(self._path)
         self.listener.setblocking(False)
         self.spares: list[Spare] = []
+        self.last_used = 0.0
+        self.fault: RuntimeFault | None = None
 
     def close(self) -> None:
         """Callers go to the launcher's own socket from now on."""
@@ -72,7 +74,6 @@ class Launcher:
     monitors: dict[int, Request] = field(default_factory=dict)
     workers: dict[int, Channel] = field(default_factory=dict)
     doors: dict[str, Door] = field(default_factory=dict)
-    last_door: Door | None = None
     quitting: bool = False
 
     def prepare(self) -> None:
@@ -100,7 +101,7 @@ class Launcher:
         gc.collect()
         gc.freeze()
         while not self.quitting:
-            events = self.selector.select(_QUIET if self._needs_spare() else _TICK)
+            events = self.selector.select(_QUIET if self._lacking() else _TICK)
             for key, _ in events:
                 key.data()
             if not events and not self.quitting:
@@ -108,16 +109,18 @@ class Launcher:
             self._leave_if_idle()
         self.egress.close()
 
-    def _needs_spare(self) -> bool:
-        return self.last_door is not None and len(self.last_door.spares) < _SPARES
+    def _lacking(self) -> Door | None:
+        """A door at which too few wait, the last used first."""
+        doors = sorted(self.doors.values(), key=lambda door: -door.last_used)
+        return next((door for door in doors if len(door.spares) < _SPARES and not door.fault), None)
 
     def _refill(self) -> None:
-        """Fork one more waiting monitor, while nobody asks for anything, for the network that was last asked for."""
-        if self.last_door and self._needs_spare():
+        """Fork one more waiting monitor, while nobody asks for anything."""
+        if door := self._lacking():
             try:
-                self._wait_at(self.last_door)
-            except RuntimeFault:  # the next caller is told
-                self.last_door = None
+                self._wait_at(door)
+            except RuntimeFault as fault:  # the next caller is told, and then it is tried again
+                door.fault = fault
 
     def _wait_at(self, door: Door) -> None:
         spare = self._fork_monitor(door.network, door)
@@ -134,7 +137,7 @@ class Launcher:
             message = None
         if message:
             self._count(spare.pid, message)
-        self.last_used, self.last_door = time.monotonic(), door
+        self.last_used = door.last_used = time.monotonic()
         self._dismiss(door, spare)
         if message and message["code"] != self.code:
             self._quit()
@@ -163,7 +166,6 @@ class Launcher:
                     self._dismiss(door, spare)
                 self.selector.unregister(door.listener)
                 door.close()
-            self.last_door = None
 
     # -- requests ----------------------------------------------------------------------------------------------
 
@@ -229,7 +231,8 @@ class Launcher:
         stdio = channel.take_fds()
         try:
             spare = self._fork_monitor(request.network)
-            self.last_door = self._door(request.network)
+            door = self._door(request.network)
+            door.last_used, door.fault = time.monotonic(), None
             try:
                 spare.channel.send(message, (channel.fileno(), *stdio))
             finally:

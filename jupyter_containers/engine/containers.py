@@ -72,6 +72,15 @@ class Containers:
             never_started = record.options.get("rm") and self.runtime.state(record.bundle)["status"] == "created"
             if never_started and not self.runtime.is_alive(*record.creator):
                 self._bundles.discard(record)
+        self._sweep_drafts()
+
+    def _sweep_drafts(self) -> None:
+        """Remove what was begun by processes that were killed before it had a record, or a monitor."""
+        with self._images.nobody_begins() as nobody:
+            for container_id in self.records.unknown() if nobody else ():
+                bundle = self.records.folder / container_id
+                if self.runtime.state(bundle)["status"] == "created":
+                    self.runtime.delete(bundle)
 
     # -- making ------------------------------------------------------------------------------------------------
 
@@ -125,7 +134,7 @@ class Containers:
             stdin: a descriptor for its standard input; none means an empty one.
         """
         begun, pipes = time.perf_counter(), Pipes()
-        with self._held(options) as held, closing(pipes):
+        with self._held() as held, closing(pipes):
             draft, knock = self._begin(options, extra, args)
             record = draft.record
             with self._ending(record, options):
@@ -145,7 +154,7 @@ class Containers:
         Args:
             connected: called with the connection once it runs, to pass on signals and window sizes.
         """
-        with self._held(options) as held:
+        with self._held() as held:
             draft, knock = self._begin(options, None)
             with self._ending(draft.record, options):
                 for warning in draft.record.warnings:
@@ -189,10 +198,10 @@ class Containers:
         held.close()
 
     @contextmanager
-    def _held(self, options: RunOptions) -> Iterator[ExitStack]:
-        """The image of *options* is not removed meanwhile; close what this gives once a record says who uses it."""
+    def _held(self) -> Iterator[ExitStack]:
+        """The image is not removed meanwhile; close what this gives once a record says who uses it."""
         with ExitStack() as held:
-            held.enter_context(self._images.using(options.image))
+            held.enter_context(self._images.using())
             yield held
 
     @contextmanager
@@ -232,7 +241,7 @@ class Containers:
 
     def _make(self, options: RunOptions, extra: Extra | None, args: Sequence[str] | None = None) -> Record:
         options, warnings = self._within_reach(with_volume_names(options))
-        with self._images.using(options.image):
+        with self._images.using():
             draft = self._draft(options, self._images.source(options), extra, args, warnings)
             try:
                 self._bundles.keep(draft)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
@@ -239,9 +239,15 @@ class Images:
         )
         return {"ImagesDeleted": done.rows, "SpaceReclaimed": done.bytes}
 
-    def using(self, name: str) -> AbstractContextManager[None]:
-        """While the block runs, image *name* and its layers are not removed: until a container's record is there."""
-        return nullcontext() if _is_host(name) else self.store.layout.using()
+    def using(self) -> AbstractContextManager[None]:
+        """While the block runs, no image is removed, nor a container without a record: until there is one."""
+        return self.store.layout.using()
+
+    @contextmanager
+    def nobody_begins(self) -> Iterator[bool]:
+        """Whether no process is about to begin a container, nor can while the block runs."""
+        with self.store.layout.unused() as alone:
+            yield alone
 
     def _users(self) -> Users:
         """The containers of an image and whether they run; read when first asked, which is under the removal's lock."""

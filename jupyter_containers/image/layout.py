@@ -157,6 +157,12 @@ class Layout:
         with locked(self.root / ".using.lock"):
             yield
 
+    @contextmanager
+    def unused(self) -> Iterator[bool]:
+        """Whether nobody is :meth:`using`; if so, nobody begins while the block runs."""
+        with try_locked(self.root / ".using.lock") as alone:
+            yield alone is not None
+
     def unfinished(self) -> bool:
         """Whether something is being added, or was when its process died."""
         return any(self._incoming.iterdir())

@@ -151,6 +151,11 @@ class Records:
         found = [record for container_id in ids if (record := self.read(container_id))]
         yield from sorted(found, key=lambda record: -record.created)
 
+    def unknown(self) -> list[str]:
+        """Ids of folders without a record."""
+        found = os.listdir(self.folder) if self.folder.is_dir() else []
+        return [name for name in found if not name.startswith(".") and not (self.folder / name / _FILE).exists()]
+
     def find(self, name: str) -> Record:
         """The container of a name, an id or the beginning of one.
 
