@@ -253,27 +253,41 @@ class Joined:
 
 
 def join(monitor: Monitor, channel: Channel, process: Process, fds: list[int], owned: bool) -> Joined:
-    """Fork a process into the running container.
+    """Fork a process into the running container; *fds* are its own from here on.
 
     Raises:
-        RuntimeFault: it could not be executed.
+        RuntimeFault: it could not be executed; nothing of it is left. ``exit_code`` is Docker's.
     """
-    pidfd = os.pidfd_open(monitor.child.pid)
-    given = tuple(fds) if len(fds) == 3 else (-1, -1, -1)
+    child = None
     try:
-        child = _fork(
-            (-1, -1, -1) if process.terminal else given,
-            lambda status: _become_joined(monitor, pidfd, process, status),
-        )
+        child = _fork_into(monitor, process, fds)
         child.wait_for_exec()
-    finally:
-        os.close(pidfd)
-        if not process.terminal:
-            for fd in fds:
-                os.close(fd)
-    terminal = streams.Terminal(monitor.selector, child.console, fds) if process.terminal else None
-    channel.send({"event": "started", "pid": child.pid})
+        terminal = streams.Terminal(monitor.selector, child.console, fds) if process.terminal else None
+    except BaseException:
+        if child and child.console >= 0:
+            os.close(child.console)  # the terminal was made, but the program could not be executed
+        _close(fds)
+        raise
+    if not terminal:
+        _close(fds)
     return Joined(child, channel, owned, terminal)
+
+
+def _fork_into(monitor: Monitor, process: Process, fds: list[int]) -> Child:
+    given = tuple(fds) if len(fds) == 3 and not process.terminal else (-1, -1, -1)
+    try:
+        pidfd = os.pidfd_open(monitor.child.pid)
+        try:
+            return _fork(given, lambda status: _become_joined(monitor, pidfd, process, status))
+        finally:
+            os.close(pidfd)
+    except OSError as error:  # ESRCH, ENOMEM: its first process is just ending
+        raise SetupError("exec in", monitor.request.id[:12], error.strerror or "", errno=error.errno or 0) from error
+
+
+def _close(fds: list[int]) -> None:
+    for fd in fds:
+        os.close(fd)
 
 
 def _become_joined(monitor: Monitor, pidfd: int, process: Process, status: socket.socket) -> None:

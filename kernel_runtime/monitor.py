@@ -261,7 +261,8 @@ class Monitor:
                 raise ProtocolError("answer", str(message.get("op")), "unknown request")
             handler(self, channel, message)
         except RuntimeFault as fault:
-            channel.send({"event": "fault", "fault": fault.to_dict()})
+            code = getattr(fault, "exit_code", 125)
+            channel.send({"event": "fault", "fault": fault.to_dict(), "exitCode": code})
 
     def _signal(self, channel: Channel, message: Message) -> None:
         self.child.signal(int(message["signal"]), group=bool(message.get("group")))
@@ -303,6 +304,7 @@ class Monitor:
         process = parse_process(message.get("process"), "exec: process")
         joined = children.join(self, channel, process, channel.take_fds(), bool(message.get("owned", True)))
         self.execs[joined.child.pid] = joined
+        channel.send({"event": "started", "pid": joined.child.pid})
 
     # -- ending ------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from jupyter_containers.errors import Conflict
+from jupyter_containers.errors import CannotStart, Conflict
 from jupyter_containers.run import runtime
 from jupyter_containers.run.foreground import Foreground, OnOutput, Pipes
 
@@ -67,7 +67,7 @@ def run(
     pipes = Pipes()
     try:
         with _connect(container) as connection:
-            runtime.mapped(connection.ask)({"op": "exec", "process": asked}, pipes.stdio())
+            _start(connection, {"process": asked}, pipes.stdio())
             pipes.started()
             follow = Foreground(connection, pipes, on_output)
             outcome = follow.run()
@@ -84,12 +84,29 @@ def foreground(
     connected: Callable[[runtime.Connection], None] | None = None,
     **options: Any,
 ) -> int:
-    """Run on the caller's descriptors; *options* are those of :func:`process`. The exit code."""
+    """Run on the caller's descriptors; *options* are those of :func:`process`. The exit code.
+
+    Raises:
+        Conflict: the container does not run. CannotStart: the program could not be executed.
+    """
     with _connect(container) as connection:
-        runtime.mapped(connection.ask)({"op": "exec", "process": process(container, cmd, **options)}, stdio)
+        _start(connection, {"process": process(container, cmd, **options)}, stdio)
         if connected:
             connected(connection)
         return connection.wait().exit_code
+
+
+def _start(connection: runtime.Connection, message: dict[str, Any], stdio: tuple[int, ...]) -> None:
+    """Have it executed.
+
+    Raises:
+        CannotStart: it could not be, in Docker's words; ``exit_code`` 127 for a missing program, 126 for no program.
+    """
+    try:
+        runtime.mapped(connection.ask)({"op": "exec", **message}, stdio)
+    except CannotStart as error:
+        error.what = f"OCI runtime exec failed: exec failed: unable to start container process: {error.what}"
+        raise
 
 
 def _connect(container: Container) -> runtime.Connection:
