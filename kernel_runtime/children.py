@@ -14,12 +14,12 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kernel_runtime import console, init, programs, reaper, sandbox, seccomp, spec, streams, users
 from kernel_runtime import syscalls as sc
 from kernel_runtime.errors import RuntimeFault, SetupError
+from kernel_runtime.joined import Joined
 from kernel_runtime.protocol import Channel
 from kernel_runtime.spec import Process
 
@@ -228,30 +228,6 @@ def _final(config: spec.Spec, rung: str, rlimits: Any, status: socket.socket) ->
     )
 
 
-@dataclass
-class Joined:
-    """A process that joined the container, and who asked for it."""
-
-    child: Child
-    channel: Channel
-    owned: bool
-    terminal: streams.Terminal | None
-
-    def finish(self) -> None:
-        """Tell the caller how it ended."""
-        if self.terminal:
-            self.terminal.drain()
-        try:
-            self.channel.send({"event": "exit", **self.child.outcome("", {})})
-        except OSError:
-            pass
-
-    def caller_left(self, channel: Channel) -> None:
-        """The caller's connection has ended: an owned process ends with it."""
-        if self.owned and channel is self.channel:
-            self.child.signal(signal.SIGKILL, group=True)
-
-
 def join(monitor: Monitor, channel: Channel, process: Process, fds: list[int], owned: bool) -> Joined:
     """Fork a process into the running container; *fds* are its own from here on.
 
@@ -270,7 +246,7 @@ def join(monitor: Monitor, channel: Channel, process: Process, fds: list[int], o
         raise
     if not terminal:
         _close(fds)
-    return Joined(child, channel, owned, terminal)
+    return Joined(monitor, child, channel, owned, terminal)
 
 
 def _fork_into(monitor: Monitor, process: Process, fds: list[int]) -> Child:

@@ -264,7 +264,7 @@ class Launcher:
         if request and status:
             sweep.recover(request.bundle, self.runtime, request.remove)
         if status:
-            self.hierarchy.sweep(monitor.LivingMonitors())
+            self.hierarchy.sweep(state.LivingMonitors())
         for spare in [spare for spare in self.spares if spare.pid == pid]:
             spare.channel.close()
             self.spares.remove(spare)

@@ -22,13 +22,13 @@ from typing import Any, TypeVar
 from kernel_runtime import cgroups, children, state, trees
 from kernel_runtime.children import Child
 from kernel_runtime.errors import NotRunning, ProtocolError, RuntimeFault, SetupError
+from kernel_runtime.joined import GRACE, INTERRUPT, OPERATIONS, Joined
 from kernel_runtime.protocol import Channel, Message, listen, peer_uid
 from kernel_runtime.spec import load, parse_process
 from kernel_runtime.streams import Streams
 
 _T = TypeVar("_T")
 
-GRACE = 3.0  # seconds between SIGINT, SIGTERM and SIGKILL of an interrupt
 _DEAF_GRACE = 0.1  # the same where PID 1 does not listen to the signal: the kernel drops it then
 
 
@@ -84,7 +84,7 @@ def wait_and_run(machine: Machine, launcher: Channel, network: str, netns_fd: in
     The launcher keeps one such process ready, so that a start need not wait for forks, cgroup and namespaces. When the
     launcher leaves without an order, everything prepared is given back.
     """
-    group = machine.hierarchy.create(group_id(), {}) if machine.hierarchy.kind != "none" else None
+    group = machine.hierarchy.create(state.group_id(), {}) if machine.hierarchy.kind != "none" else None
     child = children.prepare(machine, network, netns_fd, group.procs_files if group else ())
     if netns_fd >= 0:
         os.close(netns_fd)
@@ -104,21 +104,6 @@ def _give_back(group: cgroups.Cgroup | None, child: Child) -> None:
         group.destroy()
 
 
-def group_id() -> str:
-    """The cgroup's name tells its monitor: a group whose monitor is dead belongs to nobody."""
-    pid = os.getpid()
-    return f"{pid}-{state.start_time(pid)}"
-
-
-class LivingMonitors:
-    """For :meth:`Hierarchy.sweep`: contains the names of groups whose monitor lives."""
-
-    def __contains__(self, name: object) -> bool:
-        """Whether the monitor that *name* tells of lives."""
-        pid, _, started = str(name).partition("-")
-        return pid.isdigit() and started.isdigit() and state.is_alive(int(pid), int(started))
-
-
 @dataclass
 class Monitor:
     """The life of one container."""
@@ -130,7 +115,8 @@ class Monitor:
     state: dict[str, Any] = field(default_factory=dict)
     timers: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
     waiters: list[Channel] = field(default_factory=list)
-    execs: dict[int, children.Joined] = field(default_factory=dict)
+    execs: dict[int, Joined] = field(default_factory=dict)  # by process id, while they live
+    exec_callers: dict[Channel, Joined | None] = field(default_factory=dict)  # None: it could not be executed
     reason: str = ""
     mounts_fd: int = -1  # holds the mount namespace until the end has been told
 
@@ -246,8 +232,8 @@ class Monitor:
         self.selector.unregister(channel)
         if channel in self.waiters:
             self.waiters.remove(channel)
-        for joined in self.execs.values():
-            joined.caller_left(channel)
+        if joined := self.exec_callers.pop(channel, None):
+            joined.caller_left()
         channel.close()
         if channel is self.caller:
             self.caller = None
@@ -257,6 +243,8 @@ class Monitor:
     def _answer(self, channel: Channel, message: Message) -> None:
         handler = _HANDLERS.get(str(message.get("op")))
         try:
+            if channel in self.exec_callers and message.get("op") in OPERATIONS:
+                handler = Monitor._ask_joined
             if handler is None:
                 raise ProtocolError("answer", str(message.get("op")), "unknown request")
             handler(self, channel, message)
@@ -274,7 +262,7 @@ class Monitor:
         channel.send({"event": "done"})
 
     def _interrupt(self, channel: Channel, _message: Message) -> None:
-        self.stop("interrupted", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+        self.stop("interrupted", list(INTERRUPT))
 
     def _wait(self, channel: Channel, _message: Message) -> None:
         self.waiters.append(channel)
@@ -301,10 +289,15 @@ class Monitor:
     def _exec(self, channel: Channel, message: Message) -> None:
         if self.child.status is not None:
             raise NotRunning("exec in", self.request.id, "the container has ended")
+        self.exec_callers[channel] = None
         process = parse_process(message.get("process"), "exec: process")
         joined = children.join(self, channel, process, channel.take_fds(), bool(message.get("owned", True)))
-        self.execs[joined.child.pid] = joined
+        self.execs[joined.child.pid] = self.exec_callers[channel] = joined
         channel.send({"event": "started", "pid": joined.child.pid})
+
+    def _ask_joined(self, channel: Channel, message: Message) -> None:
+        if joined := self.exec_callers[channel]:
+            joined.answer(message)
 
     # -- ending ------------------------------------------------------------------------------------------------
 

@@ -113,7 +113,7 @@ def execute(engine: Engine, args: Args, out: Out) -> int:
     from .terminal import Foreground
 
     tty = bool(args.tty)
-    with Foreground(bool(args.interactive), tty, passes_on=False) as here:
+    with Foreground(bool(args.interactive), tty) as here:
         size = {"size": here.size} if tty and here.size else {}
         return container.exec_foreground(command, here.stdio, connected=here.connected, tty=tty, **options, **size)
 

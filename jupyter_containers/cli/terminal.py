@@ -28,12 +28,10 @@ class Foreground:
     Args:
         interactive: standard input goes to the container (``-i``).
         tty: the container has a terminal of its own (``-t``).
-        passes_on: signals and sizes go to the container; not for ``exec``, where the conversation is with the
-            container's first process: there a signal ends this program, and with it what it executes.
     """
 
-    def __init__(self, interactive: bool, tty: bool, passes_on: bool = True) -> None:
-        self._interactive, self._tty, self._passes_on = interactive, tty, passes_on
+    def __init__(self, interactive: bool, tty: bool) -> None:
+        self._interactive, self._tty = interactive, tty
         self._connection: Connection | None = None
         self._seen: set[int] = set()
         self._undo = contextlib.ExitStack()
@@ -59,8 +57,6 @@ class Foreground:
         sys.stderr.flush()
         self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._undo.callback(os.close, self._null)
-        if not self._passes_on:  # the container runs already
-            self._raw()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -68,14 +64,13 @@ class Foreground:
         self._undo.close()
 
     def connected(self, connection: Connection) -> None:
-        """The container runs: give it the terminal and the signals."""
+        """The program runs, the container's first or one that ``exec`` asked for: it gets terminal and signals."""
         self._connection = connection
-        if self._passes_on:
-            for name in _PASSED_ON:
-                number = getattr(signal, name)
-                self._undo.callback(signal.signal, number, signal.signal(number, self._on_signal))
-            self._resize()
-            self._raw()
+        for name in _PASSED_ON:
+            number = getattr(signal, name)
+            self._undo.callback(signal.signal, number, signal.signal(number, self._on_signal))
+        self._resize()
+        self._raw()
 
     def _raw(self) -> None:
         if not (self._tty and self._interactive and os.isatty(0)):

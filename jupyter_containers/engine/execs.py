@@ -89,21 +89,29 @@ def foreground(
     Raises:
         Conflict: the container does not run. CannotStart: the program could not be executed.
     """
+    asked = process(container, cmd, **options)
     with _connect(container) as connection:
-        _start(connection, {"process": process(container, cmd, **options)}, stdio)
-        if connected:
-            connected(connection)
+        _start(connection, {"process": asked}, stdio, connected)
         return connection.wait().exit_code
 
 
-def _start(connection: runtime.Connection, message: dict[str, Any], stdio: tuple[int, ...]) -> None:
-    """Have it executed.
+def _start(
+    connection: runtime.Connection,
+    message: dict[str, Any],
+    stdio: tuple[int, ...],
+    connected: Callable[[runtime.Connection], None] | None = None,
+) -> None:
+    """Have it executed. *connected* is called before the answer: a signal that follows its first output must not be
+    early.
 
     Raises:
         CannotStart: it could not be, in Docker's words; ``exit_code`` 127 for a missing program, 126 for no program.
     """
     try:
-        runtime.mapped(connection.ask)({"op": "exec", **message}, stdio)
+        runtime.mapped(connection.tell)({"op": "exec", **message}, stdio)
+        if connected:
+            connected(connection)
+        runtime.mapped(connection.next_event)()
     except CannotStart as error:
         error.what = f"OCI runtime exec failed: exec failed: unable to start container process: {error.what}"
         raise

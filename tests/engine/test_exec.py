@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from tests.rigs import engines
+from tests.rigs.screen import Screen
 from tests.rigs.users import User
 
 COMMAND = (sys.executable, "-m", "jupyter_containers")
@@ -34,8 +38,9 @@ def ours(user: User, *words: str, **options: object) -> subprocess.CompletedProc
 
 
 def processes(user: User, name: str) -> list[str]:
-    """The commands that run in a container."""
-    return [line.split(None, 7)[7] for line in ours(user, "top", name).stdout.splitlines()[1:]]
+    """The commands that run in a container; not those that have ended and that its first process never waits for."""
+    commands = [line.split(None, 5)[5] for line in ours(user, "top", name).stdout.splitlines()[1:]]
+    return [command for command in commands if not command.startswith("[")]
 
 
 # -- programs that can't be executed ---------------------------------------------------------------------------
@@ -72,3 +77,64 @@ def failing_exec(name: str) -> int:
     except CannotStart as error:
         return error.exit_code
     return 0
+
+
+# -- signals and sizes -----------------------------------------------------------------------------------------
+
+_TRAPS = "trap 'echo interrupted; exit 7' INT; echo ready; while :; do sleep 0.05; done"
+
+
+def test_a_signal_reaches_the_program_and_not_the_container(user: User, box: str) -> None:
+    with user.popen([*COMMAND, "exec", box, "sh", "-c", _TRAPS], stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout and program.stdout.readline() == "ready\n"
+        program.send_signal(signal.SIGINT)
+        assert program.communicate(timeout=20)[0] == "interrupted\n"
+    assert program.returncode == 7
+    assert processes(user, box) == ["sleep 1000"]
+
+
+def test_a_second_interrupt_ends_the_deaf_program_alone(user: User, box: str) -> None:
+    deaf = "trap '' INT TERM; echo ready; while :; do sleep 0.05; done"
+    with user.popen([*COMMAND, "exec", box, "sh", "-c", deaf], stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout and program.stdout.readline() == "ready\n"
+        program.send_signal(signal.SIGINT)
+        time.sleep(0.2)
+        program.send_signal(signal.SIGINT)
+        program.communicate(timeout=20)
+    assert program.returncode == 137
+    assert processes(user, box) == ["sleep 1000"]
+
+
+def test_the_stop_button_of_a_notebook_ends_the_program_alone(user: User, box: str) -> None:
+    assert user.call(interrupted_exec, box) == 130
+    assert processes(user, box) == ["sleep 1000"]
+
+
+def interrupted_exec(name: str) -> int:
+    import threading
+
+    from jupyter_containers import from_env
+
+    threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+    code, _ = from_env().containers.get(name).exec_run(["sleep", "60"])
+    return code
+
+
+def test_ctrl_c_in_a_terminal_interrupts_the_program(user: User, box: str) -> None:
+    with Screen(user, *COMMAND, "exec", "-it", box, "sh", "-c", _TRAPS) as screen:
+        screen.until("ready")
+        screen.type("\x03")
+        screen.until("interrupted")
+        assert screen.ended() == 7
+    assert processes(user, box) == ["sleep 1000"]
+
+
+def test_the_size_of_the_window_reaches_the_programs_terminal(user: User, box: str) -> None:
+    watch = "trap 'stty size' WINCH; stty size; echo ready; while :; do sleep 0.05; done"
+    with Screen(user, *COMMAND, "exec", "-it", box, "sh", "-c", watch) as screen:
+        screen.until("24 80")
+        screen.until("ready")
+        screen.resize(31, 99)
+        screen.until("31 99")
+        screen.type("\x03")
+        screen.ended()

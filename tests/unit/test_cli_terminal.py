@@ -8,8 +8,6 @@ import signal
 import termios
 from typing import Any
 
-import pytest
-
 from jupyter_containers.cli.terminal import Foreground
 
 
@@ -38,15 +36,6 @@ def test_signals_go_to_the_container_and_the_second_of_a_kind_ends_it() -> None:
         {"op": "stop", "signal": signal.SIGHUP, "grace": 3.0},
     ]
     assert signal.getsignal(signal.SIGINT) == before
-
-
-def test_exec_leaves_signals_to_this_program() -> None:
-    told = Told()
-    with Foreground(False, False, passes_on=False) as here:
-        here.connected(told)  # type: ignore[arg-type]
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
-    assert told.messages == []
 
 
 def test_a_terminal_is_raw_meanwhile_and_as_before_afterwards() -> None:
