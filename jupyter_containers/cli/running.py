@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from jupyter_containers.errors import Conflict, ContainerExit, InvalidArgument
+from jupyter_containers.errors import Conflict, ContainerExit
 from jupyter_containers.options import Flag, flags_for
 from jupyter_containers.options.run import environment, from_parsed
 
@@ -104,9 +104,10 @@ def execute(engine: Engine, args: Args, out: Out) -> int:
     """``docker exec``."""
     name, *command = args.words
     container = engine.containers.get(name)
-    if args.detach:
-        raise InvalidArgument("exec --detach is not in this version", mend="Leave -d away, or end the command with &.")
     options = _exec_options(args)
+    if args.detach:
+        container.exec_detached(command, tty=bool(args.tty), **options)
+        return 0
     if out.notebook:
         code, _output = container.exec_run(command, on_output=out.output, **options)
         return _ended(container, code, out)

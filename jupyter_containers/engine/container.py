@@ -205,6 +205,12 @@ class Container:
 
         return execs.foreground(self, cmd, stdio, **options)
 
+    def exec_detached(self, cmd: Sequence[str], **options: Any) -> None:
+        """Run one more command in the background, options as :meth:`exec_run`'s and ``tty``; its output is dropped."""
+        from jupyter_containers.engine import execs
+
+        execs.detached(self, cmd, **options)
+
     def attach_foreground(self, stdio: tuple[int, int, int]) -> int:
         """Copy what it prints from now on to the caller's descriptors until it ends; its exit code."""
         with self._owner.runtime.connect(self.id) as connection:

@@ -95,6 +95,16 @@ def foreground(
         return connection.wait().exit_code
 
 
+def detached(container: Container, cmd: Sequence[str], **options: Any) -> None:
+    """Run in the background: nobody owns it, it reads nothing, its output goes nowhere. See :func:`process`.
+
+    Raises:
+        Conflict: the container does not run. CannotStart: the program could not be executed.
+    """
+    with _connect(container) as connection:
+        _start(connection, {"process": process(container, cmd, **options), "owned": False}, ())
+
+
 def _start(
     connection: runtime.Connection,
     message: dict[str, Any],

@@ -138,3 +138,36 @@ def test_the_size_of_the_window_reaches_the_programs_terminal(user: User, box: s
         screen.until("31 99")
         screen.type("\x03")
         screen.ended()
+
+
+# -- in the background -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("flags", ["-d", "-dt", "-di"])
+def test_a_detached_program_outlives_its_caller_and_is_silent(
+    user: User, box: str, leak_watch: None, flags: str
+) -> None:
+    body = "cat; echo loud; echo loud >&2; sleep 0.5; echo done > /dev/shm/mark; [ -t 1 ] && echo tty >> /dev/shm/mark"
+    if flags == "-dt":
+        body = body.removeprefix("cat; ")  # nobody types, and a terminal without a typist has no end
+    done = ours(user, "exec", flags, box, "sh", "-c", body)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert "done" not in ours(user, "exec", box, "cat", "/dev/shm/mark").stdout
+    wanted = "done\ntty\n" if flags == "-dt" else "done\n"
+    end = time.monotonic() + 10
+    while ours(user, "exec", box, "cat", "/dev/shm/mark").stdout != wanted:
+        assert time.monotonic() < end
+    assert ours(user, "logs", box).stdout == ""
+
+
+def test_a_detached_program_ends_with_its_container(user: User, leak_watch: None) -> None:
+    user.run(*COMMAND, "run", "-d", "--rm", "--name", "short", "--network", "none", "busybox:test", "sleep", "1000")
+    assert ours(user, "exec", "-d", "short", "sleep", "999").returncode == 0
+    assert processes(user, "short") == ["sleep 1000", "sleep 999"]
+    user.run(*COMMAND, "rm", "-f", "short")
+
+
+def test_what_cannot_be_executed_is_told_of_a_detached_program_too(user: User, box: str) -> None:
+    done = ours(user, "exec", "-d", box, "nosuch")
+    assert done.returncode == 127
+    assert "executable file not found in $PATH" in done.stderr
