@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kernel_runtime import console, streams
+from kernel_runtime import streams
 from kernel_runtime.protocol import Channel, Message
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kernel_runtime.monitor import Monitor
 
 GRACE = 3.0  # seconds between SIGINT, SIGTERM and SIGKILL of an interrupt
-OPERATIONS = frozenset(("signal", "interrupt", "stop", "resize"))
+OPERATIONS = frozenset(("signal", "interrupt", "stop", "resize", "detach"))
 INTERRUPT = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 
 
@@ -44,13 +44,21 @@ class Joined:
         elif operation == "stop":
             self.stop((int(message.get("signal") or signal.SIGTERM), signal.SIGKILL), float(message.get("grace", 10)))
         elif operation == "resize" and self.terminal:
-            console.resize(self.terminal.master, int(message["rows"]), int(message["columns"]))
+            self.terminal.resize(int(message["rows"]), int(message["columns"]))
+        elif operation == "detach":
+            self._detach()
 
     def stop(self, signals: Sequence[int], grace: float = GRACE) -> None:
         """Send the first signal now, the next ones each *grace* seconds later, until the process has ended."""
         self.child.signal(signals[0], group=True)
         if signals[1:] and self.child.status is None:
             self.monitor.after(grace, lambda: self.stop(signals[1:], grace))
+
+    def _detach(self) -> None:
+        self.owned = False
+        if self.terminal:
+            self.terminal.leave(streams.STARTER)
+        self.channel.send({"event": "detached"})
 
     def finish(self) -> None:
         """Tell the caller how it ended."""
@@ -63,5 +71,7 @@ class Joined:
 
     def caller_left(self) -> None:
         """The caller's connection has ended: an owned process ends with it."""
+        if self.terminal:
+            self.terminal.leave(streams.STARTER)
         if self.owned:
             self.child.signal(signal.SIGKILL, group=True)

@@ -25,7 +25,7 @@ from kernel_runtime.errors import NotRunning, ProtocolError, RuntimeFault, Setup
 from kernel_runtime.joined import GRACE, INTERRUPT, OPERATIONS, Joined
 from kernel_runtime.protocol import Channel, Message, listen, peer_uid
 from kernel_runtime.spec import load, parse_process
-from kernel_runtime.streams import Streams
+from kernel_runtime.streams import STARTER, Streams
 
 _T = TypeVar("_T")
 
@@ -48,6 +48,8 @@ class Request:
     explain: bool = False
     network: str = "none"
     terminal: bool = False
+    stdin: bool = False  # keep standard input open for those who attach (-i)
+    stdin_once: bool = False  # the end of the first one's input is the end of the container's
 
     def to_dict(self) -> dict[str, Any]:
         """As a message."""
@@ -136,7 +138,7 @@ class Monitor:
         except RuntimeFault as fault:
             self._finish_failed(fault, group)
         finally:
-            self._clean(path)
+            state.remove_socket(path)
         return 0
 
     def _start(self, group: cgroups.Cgroup | None, stdio: list[int]) -> None:
@@ -234,6 +236,7 @@ class Monitor:
             self.waiters.remove(channel)
         if joined := self.exec_callers.pop(channel, None):
             joined.caller_left()
+        self.streams.leave(self._guest(channel))
         channel.close()
         if channel is self.caller:
             self.caller = None
@@ -281,10 +284,19 @@ class Monitor:
         self._record("paused" if message["op"] == "pause" else "running")
         channel.send({"event": "done"})
 
-    def _attach(self, channel: Channel, _message: Message) -> None:
-        self.streams.attach(channel.take_fds())
+    def _attach(self, channel: Channel, message: Message) -> None:
+        self.streams.attach(channel, channel.take_fds(), bool(message.get("stdin")))
         self.waiters.append(channel)
         channel.send({"event": "attached"})
+
+    def _detach(self, channel: Channel, _message: Message) -> None:
+        """The caller goes, the container stays, even an owned one."""
+        self.request.owned = self.request.owned and channel is not self.caller
+        self.streams.leave(self._guest(channel))
+        channel.send({"event": "detached"})
+
+    def _guest(self, channel: Channel) -> object:
+        return STARTER if channel is self.caller else channel
 
     def _exec(self, channel: Channel, message: Message) -> None:
         if self.child.status is not None:
@@ -368,12 +380,6 @@ class Monitor:
             except OSError:
                 continue
 
-    def _clean(self, path: str) -> None:
-        try:
-            os.unlink(path)
-        except FileNotFoundError:
-            pass
-
 
 _HANDLERS: dict[str, Callable[[Monitor, Channel, Message], None]] = {
     "signal": Monitor._signal,
@@ -385,5 +391,6 @@ _HANDLERS: dict[str, Callable[[Monitor, Channel, Message], None]] = {
     "pause": Monitor._freeze,
     "unpause": Monitor._freeze,
     "attach": Monitor._attach,
+    "detach": Monitor._detach,
     "exec": Monitor._exec,
 }

@@ -110,3 +110,11 @@ def runtime_folder(store: str) -> str:
 def monitor_socket(runtime: str, container_id: str) -> str:
     """Where the monitor of a container listens."""
     return os.path.join(runtime, f"{container_id[:20]}.sock")
+
+
+def remove_socket(path: str) -> None:
+    """The monitor that listened there does not listen any more."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass

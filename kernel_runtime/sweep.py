@@ -51,10 +51,7 @@ def recover(bundle: str, runtime: str, remove: bool = False) -> None:
         return
     kill(found.get("pid", 0), found.get("pidStart", 0))
     cgroups.discard(found.get("cgroupFiles", ()))
-    try:
-        os.unlink(state.monitor_socket(runtime, os.path.basename(bundle)))
-    except FileNotFoundError:
-        pass
+    state.remove_socket(state.monitor_socket(runtime, os.path.basename(bundle)))
     if found.get("remove"):
         trees.remove(bundle)
         return

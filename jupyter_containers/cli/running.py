@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from jupyter_containers.options import RunOptions
 
     from .out import Out
+    from .terminal import Foreground
 
 
 def _options(args: Args) -> RunOptions:
@@ -37,7 +38,7 @@ def run(engine: Engine, args: Args, out: Out) -> int:
     from .terminal import Foreground
 
     with Foreground(options.interactive, options.tty) as here:
-        return engine.containers.run_with_stdio(options, here.stdio, here.connected)
+        return engine.containers.run_with_stdio(options, here.stdio, here.follow)
 
 
 def create(engine: Engine, args: Args, out: Out) -> int:
@@ -54,13 +55,28 @@ def start(engine: Engine, args: Args, out: Out) -> int:
         raise Conflict("you cannot start and attach multiple containers at once")
     container = engine.containers.get(args.words[0])
     if container.status in ("running", "paused"):
-        return _attach(container, out)
+        return _attach(container, args, out, bool(args.interactive))
+    if out.notebook:
+        return _start_in_notebook(container, out)
+    with _guest(container, args, bool(args.interactive)) as here:
+        return container.start_foreground(here.stdio, here.follow)
+
+
+def _start_in_notebook(container: Container, out: Out) -> int:
     from .logs import follow
 
     begun = _now()
     container.start()
     follow(container, out, since=begun)
     return _ended(container, int(container.wait()["StatusCode"]), out)
+
+
+def _guest(container: Container, args: Args, types: bool) -> Foreground:
+    """The terminal as a guest of a container; typing goes to one that was made with ``-i``."""
+    from .terminal import Foreground
+
+    proxies = args.get("sig_proxy", True)
+    return Foreground(types and container.keeps_stdin, container.has_terminal, owns=False, proxies=proxies)
 
 
 def _now() -> float:
@@ -75,23 +91,21 @@ def _start(engine: Engine, word: str, out: Out) -> None:
 
 
 def attach(engine: Engine, args: Args, out: Out) -> int:
-    """``docker attach``: what it prints from now on."""
+    """``docker attach``: what it prints from now on, and stdin into one that was made with ``-i``."""
     container = engine.containers.get(args.words[0])
     if container.status not in ("running", "paused"):
         raise Conflict("You cannot attach to a stopped container, start it first")
-    return _attach(container, out)
+    return _attach(container, args, out, not args.no_stdin)
 
 
-def _attach(container: Container, out: Out) -> int:
+def _attach(container: Container, args: Args, out: Out, types: bool) -> int:
     if out.notebook:
         from .logs import follow
 
         follow(container, out, since=_now())
         return _ended(container, int(container.wait()["StatusCode"]), out)
-    from .terminal import Foreground
-
-    with Foreground(False, False) as here:
-        return container.attach_foreground(here.stdio)
+    with _guest(container, args, types) as here:
+        return container.attach_foreground(here.stdio, types, here.follow)
 
 
 def _ended(container: Container, code: int, out: Out) -> int:
@@ -116,7 +130,8 @@ def execute(engine: Engine, args: Args, out: Out) -> int:
     tty = bool(args.tty)
     with Foreground(bool(args.interactive), tty) as here:
         size = {"size": here.size} if tty and here.size else {}
-        return container.exec_foreground(command, here.stdio, connected=here.connected, tty=tty, **options, **size)
+        talks = {"connected": here.connected, "follow": here.follow}
+        return container.exec_foreground(command, here.stdio, **talks, tty=tty, **options, **size)
 
 
 def _exec_options(args: Args) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 As docker: with ``-t`` the terminal is raw and every key goes to the container; without it signals are passed on.
 What docker lets hang is ended: a second Ctrl-C (or SIGTERM) is followed by stronger signals, and so is the loss of the
-terminal. See termios(3), signal(7).
+terminal. A container that we are only attached to is left then, as docker does. See termios(3), signal(7).
 """
 
 from __future__ import annotations
@@ -14,11 +14,14 @@ import sys
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from .keys import CTRL_P_CTRL_Q, DetachKeys, Typing
+
 if TYPE_CHECKING:
     from jupyter_containers.run.runtime import Connection
 
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 _GRACE = 3.0  # seconds
+_PATIENCE = 3  # Ctrl-C's, as docker
 _PASSED_ON = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGWINCH")
 
 
@@ -28,18 +31,23 @@ class Foreground:
     Args:
         interactive: standard input goes to the container (``-i``).
         tty: the container has a terminal of its own (``-t``).
+        owns: the program ends with us (``run``, ``exec``); otherwise it only has us as a guest (``attach``, ``start``).
+        proxies: signals go to the program (``--sig-proxy``).
     """
 
-    def __init__(self, interactive: bool, tty: bool) -> None:
-        self._interactive, self._tty = interactive, tty
+    def __init__(self, interactive: bool, tty: bool, owns: bool = True, proxies: bool = True) -> None:
+        self._interactive, self._tty, self._owns, self._proxies = interactive, tty, owns, proxies
         self._connection: Connection | None = None
-        self._seen: set[int] = set()
+        self._seen: list[int] = []
         self._undo = contextlib.ExitStack()
         self._null = -1
+        self._typing: Typing | None = None
 
     @property
     def stdio(self) -> tuple[int, int, int]:
         """The descriptors for the container."""
+        if self._typing:
+            return (self._typing.reader, 1, 2)
         return (0 if self._interactive else self._null, 1, 2)
 
     @property
@@ -57,16 +65,27 @@ class Foreground:
         sys.stderr.flush()
         self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._undo.callback(os.close, self._null)
+        if self._interactive and (self._tty or not self._owns):
+            self._typing = Typing(0, DetachKeys(CTRL_P_CTRL_Q if self._tty else b""))
+            self._undo.callback(self._typing.close)
         return self
 
     def __exit__(self, *_: object) -> None:
         """Put the terminal and the signals back."""
         self._undo.close()
+        if self._typing and self._typing.detached:
+            sys.stderr.write("read escape sequence\n")  # docker's words
+
+    def follow(self, connection: Connection) -> int:
+        """Stay with the program until it ends or the user leaves it: its exit code, or 0."""
+        if self._connection is None:
+            self.connected(connection)
+        return self._typing.follow(connection) if self._typing else connection.wait().exit_code
 
     def connected(self, connection: Connection) -> None:
         """The program runs, the container's first or one that ``exec`` asked for: it gets terminal and signals."""
         self._connection = connection
-        for name in _PASSED_ON:
+        for name in _PASSED_ON if self._proxies else ("SIGWINCH",):
             number = getattr(signal, name)
             self._undo.callback(signal.signal, number, signal.signal(number, self._on_signal))
         self._resize()
@@ -90,16 +109,27 @@ class Foreground:
         if number == signal.SIGWINCH:
             self._resize()
             return
+        if not self._owns:
+            self._as_guest(number)
+            return
         if number == signal.SIGHUP:  # the terminal is gone, nobody can end the container by hand any more
             self._tell({"op": "stop", "signal": number, "grace": _GRACE})
             return
         again = number in _ENDING and number in self._seen
-        self._seen.add(number)
+        self._seen.append(number)
         self._tell({"op": "interrupt"} if again else {"op": "signal", "signal": number})
+
+    def _as_guest(self, number: int) -> None:
+        """Pass it on; who has lost the terminal, or has tried three times to end, leaves."""
+        self._seen += [number] if number in _ENDING else []
+        if number == signal.SIGHUP or len(self._seen) == _PATIENCE:
+            raise SystemExit(128 + number)
+        self._tell({"op": "signal", "signal": number})
 
     def _tell(self, message: dict[str, Any]) -> None:
         from jupyter_containers.errors import ContainersError
+        from jupyter_containers.run.runtime import mapped
 
         if self._connection:
-            with contextlib.suppress(OSError, ContainersError, RuntimeError):  # it has just ended
-                self._connection.tell(message)
+            with contextlib.suppress(OSError, ContainersError):  # it has just ended
+                mapped(self._connection.tell)(message)

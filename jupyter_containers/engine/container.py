@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import signal as signals
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jupyter_containers.errors import Conflict, InvalidArgument
 from jupyter_containers.run import inspect, logs
 from jupyter_containers.run.foreground import OnOutput
 from jupyter_containers.run.records import Record
-from jupyter_containers.run.runtime import Runtime
+from jupyter_containers.run.runtime import Connection, Runtime, mapped
 
 if TYPE_CHECKING:
     from jupyter_containers.engine.containers import Containers
@@ -211,8 +211,29 @@ class Container:
 
         execs.detached(self, cmd, **options)
 
-    def attach_foreground(self, stdio: tuple[int, int, int]) -> int:
-        """Copy what it prints from now on to the caller's descriptors until it ends; its exit code."""
+    def attach_foreground(
+        self, stdio: tuple[int, int, int], stdin: bool = False, follow: Callable[[Connection], int] | None = None
+    ) -> int:
+        """Copy what it prints from now on to the caller's descriptors until it ends; its exit code.
+
+        Args:
+            stdin: the caller's standard input becomes its own, where it was made with ``-i``.
+            follow: as in :meth:`Containers.run_with_stdio`.
+        """
         with self._owner.runtime.connect(self.id) as connection:
-            connection.ask({"op": "attach"}, stdio)
-            return connection.wait().exit_code
+            mapped(connection.ask)({"op": "attach", "stdin": stdin}, stdio)
+            return follow(connection) if follow else connection.wait().exit_code
+
+    def start_foreground(self, stdio: tuple[int, int, int], follow: Callable[[Connection], int] | None = None) -> int:
+        """Start it on the caller's descriptors (``docker start -a``); its exit code."""
+        return self._owner.start_attached(self.record, stdio, follow)
+
+    @property
+    def keeps_stdin(self) -> bool:
+        """Whether it was made with ``-i``."""
+        return bool(self.record.options.get("interactive"))
+
+    @property
+    def has_terminal(self) -> bool:
+        """Whether it was made with ``-t``."""
+        return bool(self.record.options.get("tty"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from jupyter_containers.run import inspect
 from jupyter_containers.run.bundle import Bundles, Extra, command_line, with_volume_names
 from jupyter_containers.run.foreground import Foreground, OnOutput, Pipes
 from jupyter_containers.run.records import Record, Records
-from jupyter_containers.run.runtime import Exit, Runtime
+from jupyter_containers.run.runtime import Connection, Exit, Runtime
 
 _RUNNING = ("creating", "running", "paused")
 
@@ -148,11 +148,14 @@ class Containers:
                 self.records.free_name(record.name)
         return _result(record, outcome, follow, started, time.perf_counter() - begun)
 
-    def run_with_stdio(self, options: RunOptions, stdio: tuple[int, int, int], connected: Any = None) -> int:
+    def run_with_stdio(
+        self, options: RunOptions, stdio: tuple[int, int, int], follow: Callable[[Connection], int] | None = None
+    ) -> int:
         """Run a container on the caller's own descriptors (``docker run`` in a terminal); its exit code.
 
         Args:
-            connected: called with the connection once it runs, to pass on signals and window sizes.
+            follow: called with the connection once it runs, to pass on signals, keys and window sizes; its value is
+                the exit code, 0 where the caller has left a container that goes on.
         """
         options, notice = self._within_reach(options)
         if notice:
@@ -161,26 +164,36 @@ class Containers:
         try:
             connection, _ = self.runtime.start(record.bundle, stdio, **_request(options, self))
             with connection:
-                if connected:
-                    connected(connection)
-                return connection.wait().exit_code
+                return (follow or exit_code)(connection)
         except BaseException:
             if options.rm or self.runtime.state(record.bundle)["status"] == "created":
                 self._bundles.discard(record)
             raise
         finally:
-            if options.rm:
+            if options.rm and self.runtime.state(record.bundle)["status"] not in _RUNNING:
                 self.records.free_name(record.name)
+
+    def start_attached(
+        self, record: Record, stdio: tuple[int, int, int], follow: Callable[[Connection], int] | None = None
+    ) -> int:
+        """Start a container with the caller as its first guest, who sees all that it prints; its exit code.
+
+        It does not end with the caller. *follow* as in :meth:`run_with_stdio`.
+        """
+        connection, _ = self.runtime.start(record.bundle, stdio, **self._background(record))
+        with connection:
+            return (follow or exit_code)(connection)
 
     def start_detached(self, record: Record) -> None:
         """Start a container in the background."""
         if self.runtime.state(record.bundle)["status"] in _RUNNING:
             return
-        options = RunOptions.from_dict(_run_fields(record.options))
-        connection, _ = self.runtime.start(
-            record.bundle, None, **{**_request(options, self), "owned": False, "log": True}
-        )
+        connection, _ = self.runtime.start(record.bundle, None, **self._background(record))
         connection.close()
+
+    def _background(self, record: Record) -> dict[str, Any]:
+        options = RunOptions.from_dict(_run_fields(record.options))
+        return {**_request(options, self), "owned": False, "log": True}
 
     def _within_reach(self, options: RunOptions) -> tuple[RunOptions, str]:
         """Options whose network can be had here: without pasta or its like the default one is ``none``, said once."""
@@ -200,6 +213,11 @@ class Containers:
         options = with_volume_names(options)
         source = self._images.source(options)
         return self._bundles.make(options, source, args or command_line(options, source.config), extra)
+
+
+def exit_code(connection: Connection) -> int:
+    """Wait for the end of a container or of a program in it."""
+    return connection.wait().exit_code
 
 
 def exit_error(result: ContainerResult) -> ContainerExit:
@@ -233,6 +251,8 @@ def _request(options: RunOptions, owner: Containers) -> dict[str, Any]:
         "explain": getattr(options, "explain", False),
         "network": options.network,
         "terminal": options.tty,
+        "stdin": options.interactive,
+        "stdin_once": not options.detach,
     }
 
 

@@ -82,9 +82,14 @@ def foreground(
     cmd: Sequence[str],
     stdio: tuple[int, int, int],
     connected: Callable[[runtime.Connection], None] | None = None,
+    follow: Callable[[runtime.Connection], int] | None = None,
     **options: Any,
 ) -> int:
     """Run on the caller's descriptors; *options* are those of :func:`process`. The exit code.
+
+    Args:
+        connected: called with the connection before the program runs: what is told there reaches it.
+        follow: waits for the end, and passes on what is typed; its value is the exit code.
 
     Raises:
         Conflict: the container does not run. CannotStart: the program could not be executed.
@@ -92,7 +97,7 @@ def foreground(
     asked = process(container, cmd, **options)
     with _connect(container) as connection:
         _start(connection, {"process": asked}, stdio, connected)
-        return connection.wait().exit_code
+        return follow(connection) if follow else connection.wait().exit_code
 
 
 def detached(container: Container, cmd: Sequence[str], **options: Any) -> None:
