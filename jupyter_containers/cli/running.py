@@ -38,7 +38,7 @@ def run(engine: Engine, args: Args, out: Out) -> int:
     from .terminal import Foreground
 
     with Foreground(options.interactive, options.tty) as here:
-        return engine.containers.run_with_stdio(options, here.stdio, here.follow)
+        return engine.containers.run_with_stdio(options, here.stdio, here)
 
 
 def create(engine: Engine, args: Args, out: Out) -> int:
@@ -59,7 +59,7 @@ def start(engine: Engine, args: Args, out: Out) -> int:
     if out.notebook:
         return _start_in_notebook(container, out)
     with _guest(container, args, bool(args.interactive)) as here:
-        return container.start_foreground(here.stdio, here.follow)
+        return container.start_foreground(here.stdio, here)
 
 
 def _start_in_notebook(container: Container, out: Out) -> int:
@@ -105,7 +105,7 @@ def _attach(container: Container, args: Args, out: Out, types: bool) -> int:
         follow(container, out, since=_now())
         return _ended(container, int(container.wait()["StatusCode"]), out)
     with _guest(container, args, types) as here:
-        return container.attach_foreground(here.stdio, types, here.follow)
+        return container.attach_foreground(here.stdio, types, here)
 
 
 def _ended(container: Container, code: int, out: Out) -> int:
@@ -130,8 +130,7 @@ def execute(engine: Engine, args: Args, out: Out) -> int:
     tty = bool(args.tty)
     with Foreground(bool(args.interactive), tty) as here:
         size = {"size": here.size} if tty and here.size else {}
-        talks = {"connected": here.connected, "follow": here.follow}
-        return container.exec_foreground(command, here.stdio, **talks, tty=tty, **options, **size)
+        return container.exec_foreground(command, here.stdio, caller=here, tty=tty, **options, **size)
 
 
 def _exec_options(args: Args) -> dict[str, Any]:

@@ -39,6 +39,7 @@ class Foreground:
         self._interactive, self._tty, self._owns, self._proxies = interactive, tty, owns, proxies
         self._connection: Connection | None = None
         self._seen: list[int] = []
+        self._waiting = 0
         self._undo = contextlib.ExitStack()
         self._null = -1
         self._typing: Typing | None = None
@@ -76,20 +77,26 @@ class Foreground:
         if self._typing and self._typing.detached:
             sys.stderr.write("read escape sequence\n")  # docker's words
 
-    def follow(self, connection: Connection) -> int:
-        """Stay with the program until it ends or the user leaves it: its exit code, or 0."""
-        if self._connection is None:
-            self.connected(connection)
-        return self._typing.follow(connection) if self._typing else connection.wait().exit_code
-
-    def connected(self, connection: Connection) -> None:
-        """The program runs, the container's first or one that ``exec`` asked for: it gets terminal and signals."""
-        self._connection = connection
+    def ready(self) -> None:
+        """The program is about to run, the container's first or one that ``exec`` asks for: terminal and signals are
+        for it from now on. One that comes before it runs waits for it.
+        """
         for name in _PASSED_ON if self._proxies else ("SIGWINCH",):
             number = getattr(signal, name)
             self._undo.callback(signal.signal, number, signal.signal(number, self._on_signal))
-        self._resize()
         self._raw()
+
+    def follow(self, connection: Connection) -> int:
+        """Stay with the program until it ends or the user leaves it: its exit code, or 0."""
+        self.connected(connection)
+        return self._typing.follow(connection) if self._typing else connection.wait().exit_code
+
+    def connected(self, connection: Connection) -> None:
+        """The program runs: tell it the size of the window, and the signal that has waited for it."""
+        self._connection = connection
+        self._resize()
+        if self._waiting:
+            self._on_signal(self._waiting, None)
 
     def _raw(self) -> None:
         if not (self._tty and self._interactive and os.isatty(0)):
@@ -108,6 +115,11 @@ class Foreground:
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGWINCH:
             self._resize()
+            return
+        if self._connection is None:
+            if self._waiting:  # it does not come to run
+                raise KeyboardInterrupt
+            self._waiting = number
             return
         if not self._owns:
             self._as_guest(number)

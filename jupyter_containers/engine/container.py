@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import signal as signals
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jupyter_containers.errors import Conflict, InvalidArgument
 from jupyter_containers.run import inspect, logs
-from jupyter_containers.run.foreground import OnOutput
+from jupyter_containers.run.foreground import Caller, OnOutput, follow
 from jupyter_containers.run.records import Record
-from jupyter_containers.run.runtime import Connection, Runtime, mapped
+from jupyter_containers.run.runtime import Runtime, mapped
 
 if TYPE_CHECKING:
     from jupyter_containers.engine.containers import Containers
@@ -211,22 +211,21 @@ class Container:
 
         execs.detached(self, cmd, **options)
 
-    def attach_foreground(
-        self, stdio: tuple[int, int, int], stdin: bool = False, follow: Callable[[Connection], int] | None = None
-    ) -> int:
+    def attach_foreground(self, stdio: tuple[int, int, int], stdin: bool = False, caller: Caller | None = None) -> int:
         """Copy what it prints from now on to the caller's descriptors until it ends; its exit code.
 
         Args:
             stdin: the caller's standard input becomes its own, where it was made with ``-i``.
-            follow: as in :meth:`Containers.run_with_stdio`.
         """
+        if caller:
+            caller.ready()
         with self._owner.runtime.connect(self.id) as connection:
             mapped(connection.ask)({"op": "attach", "stdin": stdin}, stdio)
-            return follow(connection) if follow else connection.wait().exit_code
+            return follow(caller, connection)
 
-    def start_foreground(self, stdio: tuple[int, int, int], follow: Callable[[Connection], int] | None = None) -> int:
+    def start_foreground(self, stdio: tuple[int, int, int], caller: Caller | None = None) -> int:
         """Start it on the caller's descriptors (``docker start -a``); its exit code."""
-        return self._owner.start_attached(self.record, stdio, follow)
+        return self._owner.start_attached(self.record, stdio, caller)
 
     @property
     def keeps_stdin(self) -> bool:

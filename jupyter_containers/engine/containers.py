@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,9 +17,9 @@ from jupyter_containers.options import CellOptions, RunOptions, options_from_key
 from jupyter_containers.result import ContainerResult
 from jupyter_containers.run import inspect
 from jupyter_containers.run.bundle import Bundles, Extra, command_line, with_volume_names
-from jupyter_containers.run.foreground import Foreground, OnOutput, Pipes
+from jupyter_containers.run.foreground import Caller, Foreground, OnOutput, Pipes, follow
 from jupyter_containers.run.records import Record, Records
-from jupyter_containers.run.runtime import Connection, Exit, Runtime
+from jupyter_containers.run.runtime import Exit, Runtime
 
 _RUNNING = ("creating", "running", "paused")
 
@@ -134,10 +134,10 @@ class Containers:
             connection, started = self.runtime.start(record.bundle, pipes.stdio(stdin), **_request(options, self))
             pipes.started()
             with connection:
-                follow = Foreground(connection, pipes, on_output)
+                shown = Foreground(connection, pipes, on_output)
                 if on_output and started.get("notice"):
                     on_output("stderr", f"[{started['notice']}]\n")
-                outcome = follow.run()
+                outcome = shown.run()
         except BaseException:
             if options.rm or self.runtime.state(record.bundle)["status"] == "created":
                 self._bundles.discard(record)
@@ -146,25 +146,20 @@ class Containers:
             pipes.close()
             if options.rm:
                 self.records.free_name(record.name)
-        return _result(record, outcome, follow, started, time.perf_counter() - begun)
+        return _result(record, outcome, shown, started, time.perf_counter() - begun)
 
-    def run_with_stdio(
-        self, options: RunOptions, stdio: tuple[int, int, int], follow: Callable[[Connection], int] | None = None
-    ) -> int:
-        """Run a container on the caller's own descriptors (``docker run`` in a terminal); its exit code.
-
-        Args:
-            follow: called with the connection once it runs, to pass on signals, keys and window sizes; its value is
-                the exit code, 0 where the caller has left a container that goes on.
-        """
+    def run_with_stdio(self, options: RunOptions, stdio: tuple[int, int, int], caller: Caller | None = None) -> int:
+        """Run a container on the caller's own descriptors (``docker run`` in a terminal); its exit code."""
         options, notice = self._within_reach(options)
         if notice:
             os.write(stdio[2], notice.encode())
         record = self._make(options, None)
         try:
+            if caller:
+                caller.ready()
             connection, _ = self.runtime.start(record.bundle, stdio, **_request(options, self))
             with connection:
-                return (follow or exit_code)(connection)
+                return follow(caller, connection)
         except BaseException:
             if options.rm or self.runtime.state(record.bundle)["status"] == "created":
                 self._bundles.discard(record)
@@ -173,16 +168,16 @@ class Containers:
             if options.rm and self.runtime.state(record.bundle)["status"] not in _RUNNING:
                 self.records.free_name(record.name)
 
-    def start_attached(
-        self, record: Record, stdio: tuple[int, int, int], follow: Callable[[Connection], int] | None = None
-    ) -> int:
+    def start_attached(self, record: Record, stdio: tuple[int, int, int], caller: Caller | None = None) -> int:
         """Start a container with the caller as its first guest, who sees all that it prints; its exit code.
 
-        It does not end with the caller. *follow* as in :meth:`run_with_stdio`.
+        It does not end with the caller.
         """
+        if caller:
+            caller.ready()
         connection, _ = self.runtime.start(record.bundle, stdio, **self._background(record))
         with connection:
-            return (follow or exit_code)(connection)
+            return follow(caller, connection)
 
     def start_detached(self, record: Record) -> None:
         """Start a container in the background."""
@@ -213,11 +208,6 @@ class Containers:
         options = with_volume_names(options)
         source = self._images.source(options)
         return self._bundles.make(options, source, args or command_line(options, source.config), extra)
-
-
-def exit_code(connection: Connection) -> int:
-    """Wait for the end of a container or of a program in it."""
-    return connection.wait().exit_code
 
 
 def exit_error(result: ContainerResult) -> ContainerExit:
@@ -256,14 +246,12 @@ def _request(options: RunOptions, owner: Containers) -> dict[str, Any]:
     }
 
 
-def _result(
-    record: Record, outcome: Exit, follow: Foreground, started: dict[str, Any], total: float
-) -> ContainerResult:
+def _result(record: Record, outcome: Exit, shown: Foreground, started: dict[str, Any], total: float) -> ContainerResult:
     steps: Iterable[Any] = started.get("steps", [])
     return ContainerResult(
         exit_code=outcome.exit_code,
         reason=outcome.reason,
-        outputs=follow.outputs,
+        outputs=shown.outputs,
         duration=outcome.duration,
         total=total,
         peak_memory=outcome.peak_memory,
@@ -271,7 +259,7 @@ def _result(
         image=record.image,
         image_digest=record.image_id,
         container_id=record.id,
-        truncated=follow.truncated,
+        truncated=shown.truncated,
         steps=[(str(text), float(seconds)) for text, seconds in steps],
     )
 

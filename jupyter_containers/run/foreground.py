@@ -11,7 +11,7 @@ import os
 import selectors
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 from jupyter_containers.run.runtime import Connection, Exit
 
@@ -19,6 +19,21 @@ OnOutput = Callable[[str, str], None]
 
 MOST_SHOWN = 10 * 1024 * 1024  # bytes; the rest is read and dropped, so that the container is not held up
 _CHUNK = 65536
+
+
+class Caller(Protocol):
+    """One who gives a program its own descriptors, and passes on signals, keys and window sizes."""
+
+    def ready(self) -> None:
+        """The program is about to run: what is typed and signalled from now on is for it."""
+
+    def follow(self, connection: Connection) -> int:
+        """The program runs: stay until it ends. Its exit code; 0 where the caller leaves one that goes on."""
+
+
+def follow(caller: Caller | None, connection: Connection) -> int:
+    """The exit code of what runs on the descriptors of *caller*."""
+    return caller.follow(connection) if caller else connection.wait().exit_code
 
 
 class Pipes:

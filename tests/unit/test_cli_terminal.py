@@ -28,6 +28,7 @@ def test_signals_go_to_the_container_and_the_second_of_a_kind_ends_it() -> None:
     before, told = signal.getsignal(signal.SIGINT), Told()
     with Foreground(False, False) as here:
         assert here.stdio[0] > 2
+        here.ready()
         here.connected(told)  # type: ignore[arg-type]
         for number in (signal.SIGUSR1, signal.SIGINT, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             os.kill(os.getpid(), number)
@@ -41,9 +42,23 @@ def test_signals_go_to_the_container_and_the_second_of_a_kind_ends_it() -> None:
     assert signal.getsignal(signal.SIGINT) == before
 
 
+def test_a_signal_that_comes_before_the_program_waits_for_it() -> None:
+    told = Told()
+    with Foreground(False, False) as here:
+        here.ready()
+        os.kill(os.getpid(), signal.SIGTERM)
+        here.connected(told)  # type: ignore[arg-type]
+        assert told.messages == [{"op": "signal", "signal": signal.SIGTERM}]
+    with Foreground(False, False) as here, pytest.raises(KeyboardInterrupt):
+        here.ready()
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+
 def test_a_guest_passes_signals_on_and_leaves_at_the_third() -> None:
     told = Told()
     with Foreground(False, False, owns=False) as here:
+        here.ready()
         here.connected(told)  # type: ignore[arg-type]
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGTERM)
@@ -80,6 +95,7 @@ def test_a_terminal_is_raw_meanwhile_and_as_before_afterwards() -> None:
         before = termios.tcgetattr(0)
         with Foreground(True, True) as here:
             assert here.stdio[0] > 2, "a pipe: the runtime never has the terminal itself"
+            here.ready()
             here.connected(told)  # type: ignore[arg-type]
             assert not termios.tcgetattr(0)[3] & termios.ECHO
         assert termios.tcgetattr(0) == before
