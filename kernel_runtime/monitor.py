@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
-from kernel_runtime import cgroups, children, state, trees
+from kernel_runtime import cgroups, children, reading, state, trees
 from kernel_runtime.children import Child
 from kernel_runtime.errors import NotRunning, ProtocolError, RuntimeFault, SetupError
 from kernel_runtime.joined import GRACE, INTERRUPT, OPERATIONS, Joined
@@ -273,6 +273,9 @@ class Monitor:
     def _resize(self, channel: Channel, message: Message) -> None:
         self.streams.resize(int(message["rows"]), int(message["columns"]))
 
+    def _reads(self, channel: Channel, _message: Message) -> None:
+        channel.send({"event": "reads", "waits": reading.waits(self.child.pid, self.streams.typed)})
+
     def _stats(self, channel: Channel, _message: Message) -> None:
         channel.send({"event": "stats", **self.group.stats()})
 
@@ -387,6 +390,7 @@ _HANDLERS: dict[str, Callable[[Monitor, Channel, Message], None]] = {
     "interrupt": Monitor._interrupt,
     "wait": Monitor._wait,
     "resize": Monitor._resize,
+    "reads": Monitor._reads,
     "stats": Monitor._stats,
     "pause": Monitor._freeze,
     "unpause": Monitor._freeze,

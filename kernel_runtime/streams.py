@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from kernel_runtime import console
 from kernel_runtime.logs import JsonLog
+from kernel_runtime.reading import Place
 
 if TYPE_CHECKING:
     from kernel_runtime.monitor import Request
@@ -231,6 +232,9 @@ class Streams:
             if request.stdin and not request.owned:
                 self._stdin = os.pipe()
         self._guests = Guests(selector, [])
+        self.typed = Place()  # where the container reads what is typed
+        if request.stdin and (self._stdin[0] >= 0 or stdio) and not request.terminal:
+            self.typed = Place.of(self._stdin[0] if self._stdin[0] >= 0 else stdio[0])
 
     def child_fds(self) -> tuple[int, int, int]:
         """The descriptors that become 0, 1 and 2 of the container; -1 for none."""
@@ -247,6 +251,7 @@ class Streams:
         """The container runs: close its ends here, begin to pump."""
         stdio, self._stdio = self._stdio, []
         if self._request.terminal:
+            self.typed = Place(terminal=console.number(console_master))
             self._guests = Terminal(self._selector, console_master, stdio, self._log, self._request.owned)
         elif self._pipes:
             self._guests = Guests(self._selector, self._pumps(), self._stdin[1])

@@ -31,7 +31,7 @@ def run(engine: Engine, args: Args, out: Out) -> int:
         out.write(f"{engine.containers.run_detached(options).id}\n")
         return 0
     if out.notebook:
-        result = engine.containers.run_foreground(replace(options, interactive=False), out.output)
+        result = engine.containers.run_foreground(options, out.output, ask=out.ask)
         if not result.ok:
             raise ContainerExit(result.exit_code, result.reason, result.image, result.duration)
         return 0

@@ -16,6 +16,7 @@ from jupyter_containers.errors import ContainerExit, ContainersError
 from jupyter_containers.options import CellOptions, RunOptions, options_from_keywords
 from jupyter_containers.result import ContainerResult
 from jupyter_containers.run import inspect
+from jupyter_containers.run.asking import Ask, Asking
 from jupyter_containers.run.bundle import Bundles, Extra, command_line, with_volume_names
 from jupyter_containers.run.foreground import Caller, Foreground, OnOutput, Pipes, follow
 from jupyter_containers.run.records import Record, Records
@@ -116,25 +117,26 @@ class Containers:
         on_output: OnOutput | None = None,
         extra: Extra | None = None,
         args: Sequence[str] | None = None,
-        stdin: int | None = None,
+        ask: Ask | None = None,
     ) -> ContainerResult:
         """Run a container, pass its output on while it runs, wait for its end; whatever its exit code is.
 
         Args:
             extra: files of a cell. args: the whole command line, where it is not the image's and the options'.
-            stdin: a descriptor for its standard input; none means an empty one.
+            ask: gives a line when an ``interactive`` container waits for input; without it standard input is empty.
         """
         begun = time.perf_counter()
         options, notice = self._within_reach(options)
         if notice and on_output:
             on_output("stderr", notice)
         record = self._make(options, extra, args)
-        pipes = Pipes()
+        asking = Asking(ask) if ask and options.interactive else None
+        pipes = Pipes(asking)
         try:
-            connection, started = self.runtime.start(record.bundle, pipes.stdio(stdin), **_request(options, self))
+            connection, started = self.runtime.start(record.bundle, pipes.stdio(), **_request(options, self))
             pipes.started()
             with connection:
-                shown = Foreground(connection, pipes, on_output)
+                shown = Foreground(connection, pipes, on_output, asking)
                 if on_output and started.get("notice"):
                     on_output("stderr", f"[{started['notice']}]\n")
                 outcome = shown.run()
