@@ -12,7 +12,7 @@ from typing import Any
 from jupyter_containers.config import Settings
 from jupyter_containers.engine.container import Container, signal_number
 from jupyter_containers.engine.images import Images
-from jupyter_containers.errors import ContainerExit, ContainersError
+from jupyter_containers.errors import ContainerExit, ContainersError, InvalidArgument
 from jupyter_containers.options import CellOptions, RunOptions, options_from_keywords
 from jupyter_containers.result import ContainerResult
 from jupyter_containers.run import inspect
@@ -22,6 +22,7 @@ from jupyter_containers.run.foreground import Caller, Foreground, OnOutput, Pipe
 from jupyter_containers.run.records import Record, Records
 from jupyter_containers.run.runtime import Exit, Runtime
 
+_LEAST_CPUS = 0.01
 _RUNNING = ("creating", "running", "paused")
 
 
@@ -207,9 +208,18 @@ class Containers:
         return self._bundles.plan(options, source, args or command_line(options, source.config))
 
     def _make(self, options: RunOptions, extra: Extra | None, args: Sequence[str] | None = None) -> Record:
+        _check_cpus(options.cpus)
         options = with_volume_names(options)
         source = self._images.source(options)
         return self._bundles.make(options, source, args or command_line(options, source.config), extra)
+
+
+def _check_cpus(cpus: float | None) -> None:
+    """Refuse more than this machine has, in docker's words; the kernel would take it and do nothing."""
+    available = len(os.sched_getaffinity(0))
+    if cpus and not _LEAST_CPUS <= cpus <= available:
+        text = f"range of CPUs is from {_LEAST_CPUS} to {available}.00, as there are only {available} CPUs available"
+        raise InvalidArgument(text, "--cpus")
 
 
 def exit_error(result: ContainerResult) -> ContainerExit:
