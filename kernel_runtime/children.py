@@ -13,12 +13,12 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kernel_runtime import console, init, orders, programs, reaper, rehearsal, sandbox, seccomp, spec, streams
 from kernel_runtime import syscalls as sc
 from kernel_runtime.errors import RuntimeFault, SetupError
+from kernel_runtime.joined import Joined
 from kernel_runtime.protocol import Channel, Message
 from kernel_runtime.spec import Process
 from kernel_runtime.stage import Stage
@@ -250,53 +250,43 @@ def _final(config: spec.Spec, rung: str, rlimits: Any, monitor: Channel) -> init
     )
 
 
-@dataclass
-class Joined:
-    """A process that joined the container, and who asked for it."""
-
-    child: Child
-    channel: Channel
-    owned: bool
-    terminal: streams.Terminal | None
-
-    def finish(self) -> None:
-        """Tell the caller how it ended."""
-        if self.terminal:
-            self.terminal.drain()
-        try:
-            self.channel.send({"event": "exit", **self.child.outcome("", {})})
-        except OSError:
-            pass
-
-    def caller_left(self, channel: Channel) -> None:
-        """The caller's connection has ended: an owned process ends with it."""
-        if self.owned and channel is self.channel:
-            self.child.signal(signal.SIGKILL, group=True)
-
-
 def join(monitor: Monitor, channel: Channel, process: Process, fds: list[int], owned: bool) -> Joined:
-    """Fork a process into the running container.
+    """Fork a process into the running container; *fds* are its own from here on.
 
     Raises:
-        RuntimeFault: it could not be executed.
+        RuntimeFault: it could not be executed; nothing of it is left. ``exit_code`` is Docker's.
     """
-    _ = monitor.spec  # read now: behind setns its path would name a file of the container's
-    pidfd = os.pidfd_open(monitor.child.pid)
-    given = tuple(fds) if len(fds) == 3 else (-1, -1, -1)
+    child = None
     try:
-        child = _fork(
-            (-1, -1, -1) if process.terminal else given,
-            lambda channel: _become_joined(monitor, pidfd, process, channel),
-        )
+        child = _fork_into(monitor, process, fds)
         child.wait_for_exec()
-    finally:
-        os.close(pidfd)
-        if not process.terminal:
-            for fd in fds:
-                os.close(fd)
-    terminal = streams.Terminal(monitor.selector, child.console, fds) if process.terminal else None
-    channel.send({"event": "started", "pid": child.pid})
-    return Joined(child, channel, owned, terminal)
+        terminal = streams.Terminal(monitor.selector, child.console, fds) if process.terminal else None
+    except BaseException:
+        if child and child.console >= 0:
+            os.close(child.console)  # the terminal was made, but the program could not be executed
+        _close(fds)
+        raise
+    if not terminal:
+        _close(fds)
+    return Joined(monitor, child, channel, owned, terminal)
+
+
+def _fork_into(monitor: Monitor, process: Process, fds: list[int]) -> Child:
+    given = tuple(fds) if len(fds) == 3 and not process.terminal else (-1, -1, -1)
+    _ = monitor.spec  # read now: behind setns its path would name a file of the container's
+    try:
+        pidfd = os.pidfd_open(monitor.child.pid)
+        try:
+            return _fork(given, lambda channel: _become_joined(monitor, pidfd, process, channel))
+        finally:
+            os.close(pidfd)
+    except OSError as error:  # ESRCH, ENOMEM: its first process is just ending
+        raise SetupError("exec in", monitor.request.id[:12], error.strerror or "", errno=error.errno or 0) from error
+
+
+def _close(fds: list[int]) -> None:
+    for fd in fds:
+        os.close(fd)
 
 
 def _become_joined(monitor: Monitor, pidfd: int, process: Process, channel: Channel) -> None:

@@ -107,7 +107,7 @@ class Connection:
         if message is None:
             return {"event": "gone"}
         if message.get("event") == "fault":
-            raise RuntimeFault.from_dict(message["fault"])
+            raise _fault(message)
         return message
 
     def wait(self) -> Exit:

@@ -16,7 +16,7 @@ from kernel_runtime.mounts import Root, bind
 from kernel_runtime.protocol import Channel
 from kernel_runtime.spec import Process
 
-_TIOCSPTLCK, _TIOCGPTPEER = 0x40045431, 0x5441
+_TIOCSPTLCK, _TIOCGPTPEER, _TIOCGPTN = 0x40045431, 0x5441, 0x80045430
 
 
 def open_console(root: Root, process: Process, to_monitor: Channel) -> None:
@@ -55,3 +55,8 @@ def take_terminal(slave: int) -> None:
 def resize(master: int, rows: int, columns: int) -> None:
     """Tell the terminal its size in characters."""
     fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+
+def number(master: int) -> int:
+    """N of the terminal's /dev/pts/N."""
+    return int(struct.unpack("i", fcntl.ioctl(master, _TIOCGPTN, bytes(4)))[0])

@@ -353,7 +353,7 @@ class Launcher:
         if request and status:
             sweep.recover(request.bundle, self.runtime, request.remove)
         if status:
-            self.hierarchy.sweep(monitor.LivingMonitors())
+            self.hierarchy.sweep(state.LivingMonitors())
         for door in self.doors.values():
             for spare in [spare for spare in door.spares if spare.pid == pid]:
                 self._dismiss(door, spare)

@@ -24,17 +24,17 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
-from kernel_runtime import cgroups, children, orders, rehearsal, state, trees
+from kernel_runtime import cgroups, children, orders, reading, rehearsal, state, trees
 from kernel_runtime.children import Child
 from kernel_runtime.errors import NotRunning, ProtocolError, RuntimeFault, SetupError
+from kernel_runtime.joined import GRACE, INTERRUPT, OPERATIONS, Joined
 from kernel_runtime.orders import Request
 from kernel_runtime.protocol import Channel, Message, listen, peer_uid
 from kernel_runtime.spec import Spec, parse_process
-from kernel_runtime.streams import Streams
+from kernel_runtime.streams import STARTER, Streams
 
 _T = TypeVar("_T")
 
-GRACE = 3.0  # seconds between SIGINT, SIGTERM and SIGKILL of an interrupt
 _DEAF_GRACE = 0.1  # the same where PID 1 does not listen to the signal: the kernel drops it then
 
 
@@ -62,7 +62,7 @@ def wait_and_run(machine: Machine, launcher: Channel, door: socket.socket | None
     the order of the next caller at *door* itself. When the launcher leaves without an order, everything prepared is
     given back.
     """
-    group = machine.hierarchy.create(group_id(), machine.limits) if machine.hierarchy.kind != "none" else None
+    group = machine.hierarchy.create(state.group_id(), machine.limits) if machine.hierarchy.kind != "none" else None
     child = children.prepare(machine, network, netns_fd, group.procs_files if group else (), door)
     if netns_fd >= 0:
         os.close(netns_fd)
@@ -87,7 +87,8 @@ def _run(
         caller.send({"event": "fault", "fault": fault.to_dict()})
         _give_back(group, child)
         return 0
-    return Monitor(machine, request, caller, child, Streams(request, stdio), message).run(group)
+    selector = selectors.PollSelector()
+    return Monitor(machine, request, caller, child, selector, Streams(selector, request, stdio), message).run(group)
 
 
 def _wait_for_order(
@@ -131,21 +132,6 @@ def _give_back(group: cgroups.Cgroup | None, child: Child) -> None:
         group.destroy()
 
 
-def group_id() -> str:
-    """The cgroup's name tells its monitor: a group whose monitor is dead belongs to nobody."""
-    pid = os.getpid()
-    return f"{pid}-{state.start_time(pid)}"
-
-
-class LivingMonitors:
-    """For :meth:`Hierarchy.sweep`: contains the names of groups whose monitor lives."""
-
-    def __contains__(self, name: object) -> bool:
-        """Whether the monitor that *name* tells of lives."""
-        pid, _, started = str(name).partition("-")
-        return pid.isdigit() and started.isdigit() and state.is_alive(int(pid), int(started))
-
-
 @dataclass
 class Monitor:
     """The life of one container."""
@@ -154,13 +140,14 @@ class Monitor:
     request: Request
     caller: Channel | None
     child: Child
+    selector: selectors.BaseSelector
     streams: Streams
     message: Message
-    selector: selectors.BaseSelector = field(default_factory=selectors.PollSelector)
     state: dict[str, Any] = field(default_factory=dict)
     timers: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
     waiters: list[Channel] = field(default_factory=list)
-    execs: dict[int, children.Joined] = field(default_factory=dict)
+    execs: dict[int, Joined] = field(default_factory=dict)  # by process id, while they live
+    exec_callers: dict[Channel, Joined | None] = field(default_factory=dict)  # None: it could not be executed
     reason: str = ""
 
     def run(self, group: cgroups.Cgroup | None) -> int:
@@ -178,7 +165,7 @@ class Monitor:
         except RuntimeFault as fault:
             return self._finish_failed(fault, group)
         finally:
-            self._clean(path)
+            state.remove_socket(path)
 
     def _start(self, group: cgroups.Cgroup | None) -> None:
         """What is left to do while the first process makes itself the container; then wait for its program to run."""
@@ -195,7 +182,7 @@ class Monitor:
         # Told a moment ahead, while there is time for it; a fault replaces it.
         self._record("running", pid=pid, pidStart=state.start_time(pid), startedAt=time.time())
         timings = self.child.wait_for_exec()
-        self.streams.started(self.child.console, self.selector)
+        self.streams.started(self.child.console)
         news: dict[str, Any] = {"event": "started", "pid": pid}
         if self.group.notice:
             news["notice"] = self.group.notice
@@ -280,8 +267,9 @@ class Monitor:
         self.selector.unregister(channel)
         if channel in self.waiters:
             self.waiters.remove(channel)
-        for joined in self.execs.values():
-            joined.caller_left(channel)
+        if joined := self.exec_callers.pop(channel, None):
+            joined.caller_left()
+        self.streams.leave(self._guest(channel))
         channel.close()
         if channel is self.caller:
             self.caller = None
@@ -291,11 +279,14 @@ class Monitor:
     def _answer(self, channel: Channel, message: Message) -> None:
         handler = _HANDLERS.get(str(message.get("op")))
         try:
+            if channel in self.exec_callers and message.get("op") in OPERATIONS:
+                handler = Monitor._ask_joined
             if handler is None:
                 raise ProtocolError("answer", str(message.get("op")), "unknown request")
             handler(self, channel, message)
         except RuntimeFault as fault:
-            channel.send({"event": "fault", "fault": fault.to_dict()})
+            code = getattr(fault, "exit_code", 125)
+            channel.send({"event": "fault", "fault": fault.to_dict(), "exitCode": code})
 
     def _signal(self, channel: Channel, message: Message) -> None:
         self.child.signal(int(message["signal"]), group=bool(message.get("group")))
@@ -307,13 +298,16 @@ class Monitor:
         channel.send({"event": "done"})
 
     def _interrupt(self, channel: Channel, _message: Message) -> None:
-        self.stop("interrupted", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+        self.stop("interrupted", list(INTERRUPT))
 
     def _wait(self, channel: Channel, _message: Message) -> None:
         self.waiters.append(channel)
 
     def _resize(self, channel: Channel, message: Message) -> None:
         self.streams.resize(int(message["rows"]), int(message["columns"]))
+
+    def _reads(self, channel: Channel, _message: Message) -> None:
+        channel.send({"event": "reads", "waits": reading.waits(self.child.pid, self.streams.typed)})
 
     def _stats(self, channel: Channel, _message: Message) -> None:
         channel.send({"event": "stats", **self.group.stats()})
@@ -330,17 +324,32 @@ class Monitor:
         self.group.thaw()
         self._record("running")
 
-    def _attach(self, channel: Channel, _message: Message) -> None:
-        self.streams.attach(channel.take_fds())
+    def _attach(self, channel: Channel, message: Message) -> None:
+        self.streams.attach(channel, channel.take_fds(), bool(message.get("stdin")))
         self.waiters.append(channel)
         channel.send({"event": "attached"})
+
+    def _detach(self, channel: Channel, _message: Message) -> None:
+        """The caller goes, the container stays, even an owned one."""
+        self.request.owned = self.request.owned and channel is not self.caller
+        self.streams.leave(self._guest(channel))
+        channel.send({"event": "detached"})
+
+    def _guest(self, channel: Channel) -> object:
+        return STARTER if channel is self.caller else channel
 
     def _exec(self, channel: Channel, message: Message) -> None:
         if self.child.status is not None:
             raise NotRunning("exec in", self.request.id, "the container has ended")
+        self.exec_callers[channel] = None
         process = parse_process(message.get("process"), "exec: process")
         joined = children.join(self, channel, process, channel.take_fds(), bool(message.get("owned", True)))
-        self.execs[joined.child.pid] = joined
+        self.execs[joined.child.pid] = self.exec_callers[channel] = joined
+        channel.send({"event": "started", "pid": joined.child.pid})
+
+    def _ask_joined(self, channel: Channel, message: Message) -> None:
+        if joined := self.exec_callers[channel]:
+            joined.answer(message)
 
     # -- ending ------------------------------------------------------------------------------------------------
 
@@ -418,12 +427,6 @@ class Monitor:
             except OSError:
                 continue
 
-    def _clean(self, path: str) -> None:
-        try:
-            os.unlink(path)
-        except FileNotFoundError:
-            pass
-
 
 _HANDLERS: dict[str, Callable[[Monitor, Channel, Message], None]] = {
     "signal": Monitor._signal,
@@ -431,9 +434,11 @@ _HANDLERS: dict[str, Callable[[Monitor, Channel, Message], None]] = {
     "interrupt": Monitor._interrupt,
     "wait": Monitor._wait,
     "resize": Monitor._resize,
+    "reads": Monitor._reads,
     "stats": Monitor._stats,
     "pause": Monitor._freeze,
     "unpause": Monitor._freeze,
     "attach": Monitor._attach,
+    "detach": Monitor._detach,
     "exec": Monitor._exec,
 }

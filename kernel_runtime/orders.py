@@ -41,6 +41,8 @@ class Request:
     explain: bool = False
     network: str = "none"
     terminal: bool = False
+    stdin: bool = False  # keep standard input open for those who attach (-i)
+    stdin_once: bool = False  # the end of the first one's input is the end of the container's
 
     @property
     def passes_streams(self) -> bool:

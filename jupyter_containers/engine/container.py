@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jupyter_containers.errors import Conflict, InvalidArgument
 from jupyter_containers.run import inspect, logs
-from jupyter_containers.run.foreground import OnOutput
+from jupyter_containers.run.foreground import Caller, OnOutput, follow
 from jupyter_containers.run.records import Record
 from jupyter_containers.run.runtime import Runtime, mapped
 
@@ -216,8 +216,34 @@ class Container:
 
         return execs.foreground(self, cmd, stdio, **options)
 
-    def attach_foreground(self, stdio: tuple[int, int, int]) -> int:
-        """Copy what it prints from now on to the caller's descriptors until it ends; its exit code."""
+    def exec_detached(self, cmd: Sequence[str], **options: Any) -> None:
+        """Run one more command in the background, options as :meth:`exec_run`'s and ``tty``; its output is dropped."""
+        from jupyter_containers.engine import execs
+
+        execs.detached(self, cmd, **options)
+
+    def attach_foreground(self, stdio: tuple[int, int, int], stdin: bool = False, caller: Caller | None = None) -> int:
+        """Copy what it prints from now on to the caller's descriptors until it ends; its exit code.
+
+        Args:
+            stdin: the caller's standard input becomes its own, where it was made with ``-i``.
+        """
+        if caller:
+            caller.ready()
         with self._owner.runtime.connect(self.id) as connection:
-            connection.ask({"op": "attach"}, stdio)
-            return connection.wait().exit_code
+            mapped(connection.ask)({"op": "attach", "stdin": stdin}, stdio)
+            return follow(caller, connection)
+
+    def start_foreground(self, stdio: tuple[int, int, int], caller: Caller | None = None) -> int:
+        """Start it on the caller's descriptors (``docker start -a``); its exit code."""
+        return self._owner.start_attached(self.record, stdio, caller)
+
+    @property
+    def keeps_stdin(self) -> bool:
+        """Whether it was made with ``-i``."""
+        return bool(self.record.options.get("interactive"))
+
+    @property
+    def has_terminal(self) -> bool:
+        """Whether it was made with ``-t``."""
+        return bool(self.record.options.get("tty"))

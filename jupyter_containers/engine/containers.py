@@ -13,15 +13,17 @@ from typing import Any
 from jupyter_containers.config import Settings
 from jupyter_containers.engine.container import Container, signal_number
 from jupyter_containers.engine.images import Images
-from jupyter_containers.errors import ContainerExit, ContainersError
+from jupyter_containers.errors import ContainerExit, ContainersError, InvalidArgument
 from jupyter_containers.options import RunOptions, options_from_keywords
 from jupyter_containers.result import ContainerResult
 from jupyter_containers.run import inspect
+from jupyter_containers.run.asking import Ask, Asking
 from jupyter_containers.run.bundle import Bundles, Draft, Extra, Source, command_line, with_volume_names
-from jupyter_containers.run.foreground import Foreground, OnOutput, Pipes
+from jupyter_containers.run.foreground import Caller, Foreground, OnOutput, Pipes, follow
 from jupyter_containers.run.records import Record, Records
 from jupyter_containers.run.runtime import Connection, Exit, Knock, Runtime
 
+_LEAST_CPUS = 0.01
 _RUNNING = ("creating", "running", "paused")
 
 
@@ -125,46 +127,43 @@ class Containers:
         on_output: OnOutput | None = None,
         extra: Extra | None = None,
         args: Sequence[str] | None = None,
-        stdin: int | None = None,
+        ask: Ask | None = None,
     ) -> ContainerResult:
         """Run a container, pass its output on while it runs, wait for its end; whatever its exit code is.
 
         Args:
             extra: files of a cell. args: the whole command line, where it is not the image's and the options'.
-            stdin: a descriptor for its standard input; none means an empty one.
+            ask: gives a line when an ``interactive`` container waits for input; without it standard input is empty.
         """
-        begun, pipes = time.perf_counter(), Pipes()
-        with self._held() as held, closing(pipes):
+        begun = time.perf_counter()
+        asking = Asking(ask) if ask and options.interactive else None
+        with self._held() as held, closing(Pipes(asking)) as pipes:
             draft, knock = self._begin(options, extra, args)
             record = draft.record
             with self._ending(record, options):
-                connection, started = self._start(draft, options, pipes.stdio(stdin), knock)
+                connection, started = self._start(draft, options, pipes.stdio(), knock)
                 with connection:
                     pipes.started()
                     self._keep_started(draft, options, held)
-                    follow = Foreground(connection, pipes, on_output)
+                    shown = Foreground(connection, pipes, on_output, asking)
                     for notice in (*record.warnings, *filter(None, [started.get("notice")])):
-                        follow.notice(notice)
-                    outcome = follow.run()
-        return _result(record, outcome, follow, started, time.perf_counter() - begun)
+                        shown.notice(notice)
+                    outcome = shown.run()
+        return _result(record, outcome, shown, started, time.perf_counter() - begun)
 
-    def run_with_stdio(self, options: RunOptions, stdio: tuple[int, int, int], connected: Any = None) -> int:
-        """Run a container on the caller's own descriptors (``docker run`` in a terminal); its exit code.
-
-        Args:
-            connected: called with the connection once it runs, to pass on signals and window sizes.
-        """
+    def run_with_stdio(self, options: RunOptions, stdio: tuple[int, int, int], caller: Caller | None = None) -> int:
+        """Run a container on the caller's own descriptors (``docker run`` in a terminal); its exit code."""
         with self._held() as held:
             draft, knock = self._begin(options, None)
             with self._ending(draft.record, options):
                 for warning in draft.record.warnings:
                     os.write(stdio[2], f"WARNING: {warning}\n".encode())
+                if caller:
+                    caller.ready()
                 connection, _ = self._start(draft, options, stdio, knock)
                 with connection:
                     self._keep_started(draft, options, held)
-                    if connected:
-                        connected(connection)
-                    return connection.wait().exit_code
+                    return follow(caller, connection)
 
     def _begin(
         self, options: RunOptions, extra: Extra | None, args: Sequence[str] | None = None
@@ -214,16 +213,29 @@ class Containers:
                 self._bundles.discard(record)
             raise
         finally:
-            if options.rm:
+            if options.rm and self.runtime.state(record.bundle)["status"] not in _RUNNING:
                 self.records.free_name(record.name)
+
+    def start_attached(self, record: Record, stdio: tuple[int, int, int], caller: Caller | None = None) -> int:
+        """Start a container with the caller as its first guest, who sees all that it prints; its exit code.
+
+        It does not end with the caller.
+        """
+        if caller:
+            caller.ready()
+        connection, _ = self.runtime.start(record.bundle, stdio, **self._background(record))
+        with connection:
+            return follow(caller, connection)
 
     def start_detached(self, record: Record) -> None:
         """Start a container in the background."""
         if self.runtime.state(record.bundle)["status"] in _RUNNING:
             return
-        request = {**_request(record, self._settings), "owned": False, "log": True}
-        connection, _ = self.runtime.start(record.bundle, None, **request)
+        connection, _ = self.runtime.start(record.bundle, None, **self._background(record))
         connection.close()
+
+    def _background(self, record: Record) -> dict[str, Any]:
+        return {**_request(record, self._settings), "owned": False, "log": True}
 
     def _within_reach(self, options: RunOptions) -> tuple[RunOptions, builtins.list[str]]:
         """Options whose network can be had here: without pasta or its like the default one is ``none``, said once."""
@@ -259,9 +271,18 @@ class Containers:
         warnings: builtins.list[str],
     ) -> Draft:
         """A container without a record; its image must be held (``Images.using``) until it has one."""
+        _check_cpus(options.cpus)
         draft = self._bundles.draft(options, source, args or command_line(options, source.config), extra)
         draft.record.warnings = warnings
         return draft
+
+
+def _check_cpus(cpus: float | None) -> None:
+    """Refuse more than this machine has, in docker's words; the kernel would take it and do nothing."""
+    available = len(os.sched_getaffinity(0))
+    if cpus and not _LEAST_CPUS <= cpus <= available:
+        text = f"range of CPUs is from {_LEAST_CPUS} to {available}.00, as there are only {available} CPUs available"
+        raise InvalidArgument(text, "--cpus")
 
 
 def exit_error(result: ContainerResult) -> ContainerExit:
@@ -291,17 +312,17 @@ def _request(record: Record, settings: Settings) -> dict[str, Any]:
         "explain": bool(options.get("explain")),
         "network": options.get("network", "default"),
         "terminal": bool(options.get("tty")),
+        "stdin": bool(options.get("interactive")),
+        "stdin_once": not options.get("detach"),
     }
 
 
-def _result(
-    record: Record, outcome: Exit, follow: Foreground, started: dict[str, Any], total: float
-) -> ContainerResult:
+def _result(record: Record, outcome: Exit, shown: Foreground, started: dict[str, Any], total: float) -> ContainerResult:
     steps: Iterable[Any] = started.get("steps", [])
     return ContainerResult(
         exit_code=outcome.exit_code,
         reason=outcome.reason,
-        outputs=follow.outputs,
+        outputs=shown.outputs,
         duration=outcome.duration,
         total=total,
         peak_memory=outcome.peak_memory,
@@ -309,7 +330,7 @@ def _result(
         image=record.image,
         image_digest=record.image_id,
         container_id=record.id,
-        truncated=follow.truncated,
+        truncated=shown.truncated,
         steps=[(str(text), float(seconds)) for text, seconds in steps],
     )
 

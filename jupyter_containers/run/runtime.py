@@ -40,7 +40,8 @@ _MAIN = Path(_state.__file__).with_name("__main__.py")
 
 def to_error(fault: RuntimeFault) -> ContainersError:
     """The public error for a fault of the runtime."""
-    what = f"{fault.step} {fault.object}".strip() + (f": {fault.cause}" if fault.cause else "")
+    step = "exec:" if fault.step == "execute" else fault.step  # Docker's words: exec: "prog": permission denied
+    what = f"{step} {fault.object}".strip() + (f": {fault.cause}" if fault.cause else "")
     if fault.errno == errno.ENOSPC and "mount" in fault.step:
         return StorageFull(what, mend=fault.mend)
     if isinstance(fault, SpecError):

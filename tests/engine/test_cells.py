@@ -63,6 +63,9 @@ def test_an_exit_code_is_a_card(user: User) -> None:
     [
         ("--memmory 1m busybox:test", "Did you mean --memory"),
         ("no-such-image", "No such image: no-such-image"),
+        ("--network none --cpus 9999 busybox:test", "range of CPUs is from 0.01 to "),
+        ("--network none --cpus 0.001 busybox:test", "range of CPUs is from 0.01 to "),
+        ("--network none --sysctl net/../kernel.x=1 busybox:test", "sysctl 'net/../kernel.x=1' is not allowed"),
         ("--network none busybox:test nosuch", "executable file not found"),
         ("--network none busybox:test /etc/passwd", "permission"),
         ("--network none --mount type=bind,src=/no/such,dst=/x busybox:test", "/no/such"),

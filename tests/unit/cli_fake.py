@@ -99,6 +99,9 @@ class FakeContainer:
         self.calls.append(("exec", cmd, stdio, options))
         return 4
 
+    def exec_detached(self, cmd: list[str], **options: Any) -> None:
+        self.calls.append(("exec -d", cmd, options))
+
 
 class FakeContainers:
     """All containers."""

@@ -145,6 +145,9 @@ def test_exec_hands_on_flags_and_descriptors(run: Run, engine: FakeEngine) -> No
     _verb, command, _stdio, options = engine.calls[-1]
     assert command == ["ls", "-l"]
     assert (options["environment"], options["workdir"], options["user"]) == ({"A": "b"}, "/w", "1")
+    assert run("exec", "-d", "-t", "aa", "ls") == (0, "", "")
+    assert engine.calls[-1][:2] == ("exec -d", ["ls"])
+    assert engine.calls[-1][2]["tty"]
 
 
 def test_images_inspect_and_history(run: Run) -> None:

@@ -16,11 +16,11 @@ KERNEL_RUNTIME = (
     "errors",
     "spec state protocol logs syscalls syscall_table",
     "idmap mounts cgroups cgroup_files cgroup_v1 cgroup_v2 capabilities seccomp seccomp_profile bpf network bridge egress"
-    " init probe devices console sysctls trees users reaper",
+    " init probe devices console sysctls trees users reaper reading",
     "stage sandbox programs merged",
     "orders",
     "rehearsal",
-    "monitor children streams",
+    "monitor children joined streams",
     "sweep launcher",
     "service client",
     "commands runc",
