@@ -28,6 +28,9 @@ from .cgroup_files import (
     base_name as base_name,
 )
 from .cgroup_files import (
+    end_members as end_members,
+)
+from .cgroup_files import (
     kill_members as kill_members,
 )
 from .cgroup_files import (
@@ -150,7 +153,7 @@ class Cgroup(ABC):
 
     @abstractmethod
     def kill(self) -> None:
-        """SIGKILL to every member, also to those that are being forked. Does not wait for their end."""
+        """SIGKILL to every member, also to frozen ones and those that are being forked, within :data:`PATIENCE`."""
 
     @abstractmethod
     def update(self, resources: Mapping[str, Any]) -> None:
@@ -218,7 +221,10 @@ class Hierarchy(ABC):
         for group in self._found():
             if group.id not in alive_ids:
                 group.kill()
-                group.destroy()
+                try:
+                    group.destroy()
+                except SetupError:
+                    continue  # something in it can't die (a dead disk): no reason to serve nobody; the next sweep tries
                 removed.append(group.id)
         return removed
 
@@ -255,8 +261,7 @@ def discard(procs_files: Iterable[str]) -> None:
     """
     directories = [os.path.dirname(file) for file in procs_files]
     ours = [d for d in directories if d.rsplit("/", 2)[-2:-1] and d.rsplit("/", 2)[-2].startswith(BASE_NAME)]
-    for directory in ours:
-        kill_members(directory)
+    end_members(ours, PATIENCE)
     for directory in ours:
         remove_tree(directory, PATIENCE)
 

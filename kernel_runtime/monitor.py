@@ -21,10 +21,11 @@ from typing import Any, TypeVar
 
 from kernel_runtime import cgroups, children, reading, state, trees
 from kernel_runtime.children import Child
-from kernel_runtime.errors import NotRunning, ProtocolError, RuntimeFault, SetupError
-from kernel_runtime.joined import GRACE, INTERRUPT, OPERATIONS, Joined
+from kernel_runtime.errors import ProtocolError, RuntimeFault, SetupError
+from kernel_runtime.execs import Execs
+from kernel_runtime.joined import GRACE, INTERRUPT
 from kernel_runtime.protocol import Channel, Message, listen, peer_uid
-from kernel_runtime.spec import load, parse_process
+from kernel_runtime.spec import load
 from kernel_runtime.streams import STARTER, Streams
 
 _T = TypeVar("_T")
@@ -117,14 +118,12 @@ class Monitor:
     state: dict[str, Any] = field(default_factory=dict)
     timers: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
     waiters: list[Channel] = field(default_factory=list)
-    execs: dict[int, Joined] = field(default_factory=dict)  # by process id, while they live
-    exec_callers: dict[Channel, Joined | None] = field(default_factory=dict)  # None: it could not be executed
     reason: str = ""
     mounts_fd: int = -1  # holds the mount namespace until the end has been told
 
     def run(self, group: cgroups.Cgroup | None, child: Child, stdio: list[int]) -> int:
         """Make *child* the container, serve it until it has ended, leave nothing. Returns 0, this process's status."""
-        self.child = child
+        self.child, self.execs = child, Execs(self)
         path = state.monitor_socket(self.machine.runtime, self.request.id)
         listener = listen(path)
         wake, waker = socket.socketpair()
@@ -202,10 +201,7 @@ class Monitor:
         except BlockingIOError:
             pass
         self.child.poll()
-        for pid, joined in list(self.execs.items()):
-            if joined.child.poll() is not None:
-                del self.execs[pid]
-                joined.finish()
+        self.execs.reap()
 
     # -- requests ----------------------------------------------------------------------------------------------
 
@@ -234,8 +230,7 @@ class Monitor:
         self.selector.unregister(channel)
         if channel in self.waiters:
             self.waiters.remove(channel)
-        if joined := self.exec_callers.pop(channel, None):
-            joined.caller_left()
+        self.execs.forget(channel)
         self.streams.leave(self._guest(channel))
         channel.close()
         if channel is self.caller:
@@ -246,8 +241,8 @@ class Monitor:
     def _answer(self, channel: Channel, message: Message) -> None:
         handler = _HANDLERS.get(str(message.get("op")))
         try:
-            if channel in self.exec_callers and message.get("op") in OPERATIONS:
-                handler = Monitor._ask_joined
+            if self.execs.answers(channel, message):
+                return
             if handler is None:
                 raise ProtocolError("answer", str(message.get("op")), "unknown request")
             handler(self, channel, message)
@@ -281,11 +276,15 @@ class Monitor:
 
     def _freeze(self, channel: Channel, message: Message) -> None:
         if message["op"] == "pause":
-            self.group.freeze()
+            self.group.freeze()  # may have joined a further group
+            self._record("paused", cgroupFiles=list(self.group.procs_files))
         else:
-            self.group.thaw()
-        self._record("paused" if message["op"] == "pause" else "running")
+            self._thaw()
         channel.send({"event": "done"})
+
+    def _thaw(self) -> None:
+        self.group.thaw()
+        self._record("running")
 
     def _attach(self, channel: Channel, message: Message) -> None:
         self.streams.attach(channel, channel.take_fds(), bool(message.get("stdin")))
@@ -302,17 +301,7 @@ class Monitor:
         return STARTER if channel is self.caller else channel
 
     def _exec(self, channel: Channel, message: Message) -> None:
-        if self.child.status is not None:
-            raise NotRunning("exec in", self.request.id, "the container has ended")
-        self.exec_callers[channel] = None
-        process = parse_process(message.get("process"), "exec: process")
-        joined = children.join(self, channel, process, channel.take_fds(), bool(message.get("owned", True)))
-        self.execs[joined.child.pid] = self.exec_callers[channel] = joined
-        channel.send({"event": "started", "pid": joined.child.pid})
-
-    def _ask_joined(self, channel: Channel, message: Message) -> None:
-        if joined := self.exec_callers[channel]:
-            joined.answer(message)
+        self.execs.start(channel, message)
 
     # -- ending ------------------------------------------------------------------------------------------------
 
@@ -320,11 +309,14 @@ class Monitor:
         """Send the first signal now, the next ones each *grace* seconds later, until the container has ended.
 
         A signal that PID 1 does not handle is dropped by the kernel (pid_namespaces(7)): the next one follows at once.
+        A paused container goes on, as Docker's: frozen it could not even die.
         """
         self.reason = self.reason or reason
         number = signals[0]
         deaf = number != signal.SIGKILL and not self.child.listens_to(number)
         self.child.signal(number, group=True)
+        if self.state.get("status") == "paused":
+            self._thaw()
         if signals[1:]:
             wait = min(grace, _DEAF_GRACE) if deaf else grace
             self.after(wait, lambda: self.stop(reason, signals[1:], grace))
@@ -346,9 +338,7 @@ class Monitor:
 
     def _end(self, outcome: dict[str, Any]) -> None:
         self.child.kill()
-        for joined in self.execs.values():
-            joined.child.kill()
-            joined.finish()
+        self.execs.end()
         self.group.destroy()
         if not self.request.remove:
             self._record("stopped", **outcome)

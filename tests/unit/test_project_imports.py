@@ -18,7 +18,7 @@ KERNEL_RUNTIME = (
     "idmap mounts cgroups cgroup_files cgroup_v1 cgroup_v2 capabilities seccomp seccomp_profile bpf network bridge egress"
     " init probe devices console sysctls trees users reaper reading",
     "stage sandbox programs",
-    "monitor children joined streams",
+    "monitor children execs joined streams",
     "sweep launcher",
     "service client",
     "commands runc",
