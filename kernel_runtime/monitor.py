@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from kernel_runtime import cgroups, children, reading, state, trees
 from kernel_runtime.children import Child
-from kernel_runtime.errors import ProtocolError, RuntimeFault, SetupError
+from kernel_runtime.errors import ProtocolError, RuntimeFault, SetupError, full_disk_mend
 from kernel_runtime.execs import Execs
 from kernel_runtime.joined import GRACE, INTERRUPT
 from kernel_runtime.protocol import Channel, Message, listen, peer_uid
@@ -136,8 +136,11 @@ class Monitor:
             self._serve(listener, wake)
         except RuntimeFault as fault:
             self._finish_failed(fault, group)
+        except OSError as error:
+            text, number = error.strerror or str(error), error.errno or 0
+            self._finish_failed(SetupError("start", self.request.id[:12], text, full_disk_mend(number), number), group)
         finally:
-            state.remove_socket(path)
+            state.remove(path)
         return 0
 
     def _start(self, group: cgroups.Cgroup | None, stdio: list[int]) -> None:
@@ -341,7 +344,10 @@ class Monitor:
         self.execs.end()
         self.group.destroy()
         if not self.request.remove:
-            self._record("stopped", **outcome)
+            try:
+                self._record("stopped", **outcome)
+            except RuntimeFault:
+                pass  # the disk is full; whoever listens must be told all the same
             self._tell({"event": "exit", **outcome})
             return
         gone = trees.put_aside(self.request.bundle)

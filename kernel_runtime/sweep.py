@@ -55,7 +55,7 @@ def recover(bundle: str, runtime: str, remove: bool = False) -> None:
     except SetupError:
         pass  # something in it can't die; the sweep of all groups will try again
     kill(found.get("pid", 0), found.get("pidStart", 0))
-    state.remove_socket(state.monitor_socket(runtime, os.path.basename(bundle)))
+    state.remove(state.monitor_socket(runtime, os.path.basename(bundle)))
     if found.get("remove"):
         trees.remove(bundle)
         return
