@@ -62,25 +62,28 @@ class Monitor:
     request: Request
     caller: Channel | None
     child: Child
-    selector: selectors.BaseSelector
-    streams: Streams
     message: Message
+    stdio: list[int]
+    selector: selectors.BaseSelector = field(default_factory=selectors.PollSelector)
     state: dict[str, Any] = field(default_factory=dict)
     timers: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
     waiters: list[Channel] = field(default_factory=list)
     reason: str = ""
 
+    @property
+    def _socket(self) -> str:
+        return state.monitor_socket(self.machine.runtime, self.request.id)
+
     def run(self, group: cgroups.Cgroup | None) -> int:
         """Make the first process the container, serve it until it has ended, leave nothing. Returns the exit status."""
         self.execs = Execs(self)
-        path = state.monitor_socket(self.machine.runtime, self.request.id)
-        listener = listen(path)
         wake, waker = socket.socketpair()
         wake.setblocking(False)
         waker.setblocking(False)
         try:
             signal.signal(signal.SIGCHLD, lambda *_: None)
             signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
+            listener = listen(self._socket)
             self._start(group)
             return self._serve(listener, wake)
         except RuntimeFault as fault:
@@ -90,11 +93,13 @@ class Monitor:
             told = SetupError("start", self.request.id[:12], text, full_disk_mend(number), number)
             return self._finish_failed(told, group)
         finally:
-            state.remove(path)
+            if self.request.remove:
+                state.remove(self._socket)
 
     def _start(self, group: cgroups.Cgroup | None) -> None:
         """What is left to do while the first process makes itself the container; then wait for its program to run."""
         self.child.started = time.monotonic()
+        self.streams = Streams(self.selector, self.request, self.stdio)
         pid = self.child.pid
         if self.request.log and not self.request.terminal:
             self._unless_failed(lambda: self.child.streams_are(self.streams.child_fds()))
@@ -298,7 +303,8 @@ class Monitor:
     def _end(self, outcome: dict[str, Any]) -> int:
         """Record and tell the end, then give everything back; 1 where a group could not be, for the launcher to sweep.
 
-        Nobody waits for the cgroup: removing one can take the kernel ten milliseconds while another is joined.
+        Nobody waits for the cgroup: removing one can take the kernel ten milliseconds while another is joined. But once
+        an end is recorded the container may be started again: its socket and layers must be free by then.
         """
         self.child.kill()
         self.execs.end()
@@ -306,6 +312,8 @@ class Monitor:
         if self.request.remove:
             gone = trees.put_aside(self.request.bundle)
         else:
+            self.child.let_go_of_mounts()
+            state.remove(self._socket)
             with suppress(RuntimeFault):  # the disk is full; whoever listens must be told all the same
                 self._record("stopped", **outcome)
         self._tell({"event": "exit", **outcome})

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import select
-import selectors
 import socket
 from contextlib import suppress
 
@@ -19,7 +18,6 @@ from kernel_runtime.errors import ProtocolError, SetupError
 from kernel_runtime.monitor import Machine, Monitor
 from kernel_runtime.orders import Request
 from kernel_runtime.protocol import Channel, Message
-from kernel_runtime.streams import Streams
 
 _KILLED = {"fault": SetupError("start", "", "its first process was killed").to_dict(), "exitCode": 125}
 
@@ -56,8 +54,7 @@ def _run(
         caller.send({"event": "fault", "fault": fault.to_dict()})
         _give_back(group, child)
         return 0
-    selector = selectors.PollSelector()
-    return Monitor(machine, request, caller, child, selector, Streams(selector, request, stdio), message).run(group)
+    return Monitor(machine, request, caller, child, message, stdio).run(group)
 
 
 def _wait_for_order(

@@ -8,6 +8,7 @@ table of Linux 5.1); only ``pivot_root`` differs.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import platform
 import struct
@@ -89,12 +90,13 @@ _NR_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "riscv64": 41, "ppc64le": 203, "
 _NR_SECCOMP = {"x86_64": 317, "aarch64": 277, "riscv64": 277, "ppc64le": 358, "s390x": 348, "armv7l": 383}
 _LINUX_CAPABILITY_VERSION_3 = 0x20080522
 _MACHINE = platform.machine()
+_TRIES = 128
 
 
 def _check(result: int, name: str) -> int:
     if result == -1:
-        errno = ctypes.get_errno()
-        raise OSError(errno, os.strerror(errno), name)
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), name)
     return result
 
 
@@ -183,12 +185,19 @@ def seccomp_set_filter(bpf: bytes, flags: int = 0) -> None:
 
 
 def openat2(dirfd: int, path: str | bytes, flags: int, mode: int = 0, resolve: int = 0) -> int:
-    """openat2(2): an open whose path resolution is confined by RESOLVE_* flags; O_CLOEXEC is added."""
+    """openat2(2): an open whose path resolution is confined by RESOLVE_* flags; O_CLOEXEC is added.
+
+    The kernel gives up with EAGAIN where something was renamed or mounted anywhere while it went up by ``..``: tried
+    again, as often as runc does.
+    """
     how = struct.pack("=QQQ", flags | os.O_CLOEXEC, mode, resolve)
-    return _check(
-        _libc.syscall(ctypes.c_long(_NR_OPENAT2), ctypes.c_int(dirfd), _bytes(path), how, ctypes.c_size_t(len(how))),
-        f"openat2 {os.fsdecode(path)}",
-    )
+    for _ in range(_TRIES):
+        fd: int = _libc.syscall(
+            ctypes.c_long(_NR_OPENAT2), ctypes.c_int(dirfd), _bytes(path), how, ctypes.c_size_t(len(how))
+        )
+        if fd != -1 or ctypes.get_errno() != errno.EAGAIN:
+            break
+    return _check(fd, f"openat2 {os.fsdecode(path)}")
 
 
 def open_tree(dirfd: int, path: str, flags: int) -> int:

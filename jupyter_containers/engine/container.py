@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal as signals
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ from jupyter_containers.run.runtime import Runtime, mapped
 
 if TYPE_CHECKING:
     from jupyter_containers.engine.containers import Containers
+
+_PATIENCE = 2.0  # seconds for a monitor to write down an end
 
 
 def signal_number(signal: str | int) -> int:
@@ -140,8 +143,11 @@ class Container:
     def wait(self, timeout: float | None = None) -> dict[str, Any]:
         """Wait for the end: ``{"StatusCode": n}``, as docker-py."""
         code = self._until_end()
-        # Its monitor may have ended between the connection and the question: then what it wrote down holds.
-        return {"StatusCode": int(self.state.get("exitCode", code)), "Error": None}
+        # Its monitor may be just ending: then what it writes down holds.
+        end = time.monotonic() + _PATIENCE
+        while (state := self.state)["status"] in ("running", "paused") and time.monotonic() < end:
+            time.sleep(0.001)
+        return {"StatusCode": int(state.get("exitCode", code)), "Error": None}
 
     def remove(self, force: bool = False, v: bool = False) -> None:
         """Remove it; *force* kills it first, *v* removes its anonymous volumes."""

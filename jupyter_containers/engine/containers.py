@@ -6,7 +6,7 @@ import builtins
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from jupyter_containers.run.asking import Ask, Asking
 from jupyter_containers.run.bundle import Bundles, Draft, Extra, Source, command_line, with_volume_names
 from jupyter_containers.run.foreground import Caller, Foreground, OnOutput, Pipes, follow
 from jupyter_containers.run.records import Record, Records
-from jupyter_containers.run.runtime import Connection, Exit, Knock, Runtime
+from jupyter_containers.run.runtime import Connection, Exit, Knock, Runtime, mapped
 
 _LEAST_CPUS = 0.01
 _RUNNING = ("creating", "running", "paused")
@@ -144,7 +144,7 @@ class Containers:
                 connection, started = self._start(draft, options, pipes.stdio(), knock)
                 with connection:
                     pipes.started()
-                    self._keep_started(draft, options, held)
+                    self._keep_started(draft, options, held, connection)
                     shown = Foreground(connection, pipes, on_output, asking)
                     for notice in (*record.warnings, *filter(None, [started.get("notice")])):
                         shown.notice(notice)
@@ -162,7 +162,7 @@ class Containers:
                     caller.ready()
                 connection, _ = self._start(draft, options, stdio, knock)
                 with connection:
-                    self._keep_started(draft, options, held)
+                    self._keep_started(draft, options, held, connection)
                     return follow(caller, connection)
 
     def _begin(
@@ -191,9 +191,15 @@ class Containers:
         request = {**_request(draft.record, self._settings), "config": draft.config}
         return self.runtime.start(draft.record.bundle, stdio, knock, **request)
 
-    def _keep_started(self, draft: Draft, options: RunOptions, held: ExitStack) -> None:
+    def _keep_started(self, draft: Draft, options: RunOptions, held: ExitStack, connection: Connection) -> None:
         if options.rm:
-            self._bundles.keep(draft)
+            try:
+                self._bundles.keep(draft)
+            except BaseException:
+                with suppress(ContainersError):
+                    mapped(connection.tell)({"op": "stop", "signal": int(signal_number("KILL"))})
+                connection.wait()
+                raise
         held.close()
 
     @contextmanager

@@ -38,19 +38,23 @@ def init_layer(home: Path, script: str = "") -> Path:
     if not layer.is_dir():
         layer.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         new = Path(mkdtemp(prefix=".new-", dir=layer.parent))
-        for folder in _FOLDERS:
-            (new / folder).mkdir(mode=0o755)
-        for name in (*_FILES, *filter(None, [script.lstrip("/")])):
-            (new / name).parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            (new / name).touch(mode=0o644)
-        new.chmod(0o755)
         try:
+            _fill(new, (*_FILES, *filter(None, [script.lstrip("/")])))
             new.rename(layer)
         except OSError:
             rmtree(new)
-            if not layer.is_dir():
+            if not layer.is_dir():  # else another process was faster
                 raise
     return layer
+
+
+def _fill(layer: Path, files: Iterable[str]) -> None:
+    for folder in _FOLDERS:
+        (layer / folder).mkdir(mode=0o755)
+    for name in files:
+        (layer / name).parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        (layer / name).touch(mode=0o644)
+    layer.chmod(0o755)
 
 
 def of_layers(bundle: Path, layers: Iterable[Path]) -> RootFs:
