@@ -3,7 +3,7 @@
 ``images/`` (``layout``) holds blobs and the index, ``layers/<owners>/`` (``layers``) what is unpacked. An index entry
 is a name (annotation org.opencontainers.image.ref.name, the full normalised reference) of a manifest; an image is all
 entries that lead to one configuration, whose digest is its id, as docker's. Any process may open the same store.
-Not here: where images come from (``archive``, ``imported``; later registry and build).
+Not here: where images come from (``archive``, ``imported``, ``registry``; later build).
 """
 
 from __future__ import annotations
@@ -177,6 +177,12 @@ class ImageStore:
         shown = wanted.familiar if wanted else name
         raise ImageNotFound(f"no such image: {shown}", "", suggest(name, known) or "`images` lists what there is.")
 
+    def layers_of(self, manifest: media.Manifest, config: media.ImageConfig) -> Sequence[Layer]:
+        """The layers of an image that is perhaps not in the store yet, bottom first."""
+        chain = digests.chain_ids(list(config.diff_ids))
+        rows = zip(chain, config.diff_ids, manifest.layers, strict=True)
+        return [Layer(c, diff, self.layout.path(blob.digest), blob.digest, blob.size) for c, diff, blob in rows]
+
     def layers(self, image: Image, on_event: OnEvent | None = None) -> Sequence[Path]:
         """The directories of the image's layers, top first; unpacked now where they are not yet.
 
@@ -207,6 +213,11 @@ class ImageStore:
         with self.layout.editing() as entries:
             naming.move(entries, str(wanted), image.target)
         return self.resolve(str(wanted))
+
+    def name(self, image: Image, name: Reference) -> None:
+        """Let *name*, also one with a digest, lead to the image."""
+        with self.layout.editing() as entries:
+            naming.move(entries, str(name), image.target)
 
     def remove(self, name: str, force: bool = False, in_use: InUse | None = None) -> Rows:
         """``docker rmi``: take a name away; with the last one, remove the image and what only it needed.
@@ -241,6 +252,16 @@ class ImageStore:
     def sweep(self) -> None:
         """Remove blobs that nothing names, and what processes left that died."""
         self.layout.sweep()
+        self.unpacked.sweep()
+
+    def prune(self) -> None:
+        """As :meth:`sweep`; unpacked layers that no image has and partial blobs go as well."""
+
+        def unused_layers() -> None:
+            kept = self._chain_ids(self._images().values())
+            self.unpacked.remove([chain_id for chain_id in self.unpacked.chain_ids() if chain_id not in kept])
+
+        self.layout.sweep(unused_layers, partial_kept=0)
         self.unpacked.sweep()
 
     # --- inside ---
@@ -281,9 +302,7 @@ class ImageStore:
         return media.Descriptor(manifest.media_type, entry.digest, entry.size), manifest, config
 
     def _layers(self, image: Image) -> Sequence[Layer]:
-        chain = digests.chain_ids(list(image.config.diff_ids))
-        rows = zip(chain, image.config.diff_ids, image.manifest.layers, strict=True)
-        return [Layer(c, diff, self.layout.path(blob.digest), blob.digest, blob.size) for c, diff, blob in rows]
+        return self.layers_of(image.manifest, image.config)
 
     def _untag(self, image: Image, names: Sequence[Reference], keep: bool) -> None:
         gone = {str(name) for name in names}
@@ -298,9 +317,21 @@ class ImageStore:
         return parsed is not None and parsed[1].config.digest == image.id
 
     def _delete(self, image: Image) -> Rows:
-        """Remove what only *image*, which no entry names any more, needed."""
-        self.layout.sweep()
-        kept = {layer.chain_id for other in self._images().values() for layer in self._layers(other)}
-        chain = [layer.chain_id for layer in self._layers(image) if layer.chain_id not in kept]
-        self.unpacked.remove([chain_id for chain_id in chain if self.unpacked.stamp(chain_id)])
+        """Remove what only *image*, which no entry names any more, needed.
+
+        While something is being added, its layers may be needed the next moment: then :meth:`prune` removes them.
+        """
+
+        def unused_layers() -> None:
+            self.unpacked.remove([chain_id for chain_id in only_its() if self.unpacked.stamp(chain_id)])
+
+        def only_its() -> Sequence[str]:
+            kept = self._chain_ids(self._images().values())
+            return [layer.chain_id for layer in self._layers(image) if layer.chain_id not in kept]
+
+        chain = only_its()
+        self.layout.sweep(unused_layers)
         return [{"Deleted": digest} for digest in (image.id, *reversed(chain))]
+
+    def _chain_ids(self, images: Iterable[Image]) -> set[str]:
+        return {layer.chain_id for image in images for layer in self._layers(image)}
