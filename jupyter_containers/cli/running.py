@@ -9,6 +9,7 @@ from jupyter_containers.errors import Conflict, ContainerExit, InvalidArgument
 from jupyter_containers.options import Flag, flags_for
 from jupyter_containers.options.run import environment, from_parsed
 
+from .registry import ensure
 from .verb import Args, Spec, each
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def _options(args: Args) -> RunOptions:
 def run(engine: Engine, args: Args, out: Out) -> int:
     """``docker run``."""
     options = _options(args)
+    ensure(engine, options, out)
     if options.detach:
         out.write(f"{engine.containers.run_detached(options).id}\n")
         return 0
@@ -42,7 +44,9 @@ def run(engine: Engine, args: Args, out: Out) -> int:
 
 def create(engine: Engine, args: Args, out: Out) -> int:
     """``docker create``."""
-    out.write(f"{engine.containers.create(_options(args)).id}\n")
+    options = _options(args)
+    ensure(engine, options, out)
+    out.write(f"{engine.containers.create(options).id}\n")
     return 0
 
 

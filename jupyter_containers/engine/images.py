@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
+from jupyter_containers.config import Settings
+from jupyter_containers.engine.registries import Registries
 from jupyter_containers.errors import ImageNotFound, InvalidArgument
 from jupyter_containers.image import archive, host, imported, platforms
 from jupyter_containers.image.host import HostImage
@@ -76,14 +78,20 @@ class Image:
 class Images:
     """All images of a store, and ``host``."""
 
-    def __init__(self, home: Path, runtime: Runtime, records: Records) -> None:
+    def __init__(self, home: Path, runtime: Runtime, records: Records, settings: Settings | None = None) -> None:
         self._home, self._runtime, self._records = home, runtime, records
+        self._settings = settings or Settings(home=home)
 
     @cached_property
     def store(self) -> ImageStore:
         """The store; its layers have the owners of the rung in use."""
         rung = self._runtime.rung
         return ImageStore(self._home, rung, None if rung == "root" else self._runtime.unshare)
+
+    @cached_property
+    def registries(self) -> Registries:
+        """Where images come from and go to."""
+        return Registries(self._settings, lambda: self.store)
 
     @cached_property
     def host(self) -> HostImage:
@@ -136,10 +144,39 @@ class Images:
             return self.store.resolve(options.image)
         except ImageNotFound as error:
             mend = f"{error.mend} " if error.mend else ""
-            mend += "Images come from an archive: `%container load FILE` or `%container import ROOT.tar NAME`."
+            mend += "Get it with `%container pull NAME`, or from an archive: `%container load FILE`."
             raise ImageNotFound(f"No such image: {options.image}", mend=mend) from None
 
     # -- changing ----------------------------------------------------------------------------------------------
+
+    def pull(
+        self,
+        repository: str,
+        tag: str | None = None,
+        all_tags: bool = False,
+        platform: str | None = None,
+        on_event: OnEvent | None = None,
+    ) -> Image | builtins.list[Image]:
+        """Pull an image, as docker-py: with *all_tags* every one of a repository, as a list.
+
+        Raises:
+            ImageNotFound, RegistryDenied, RegistryUnreachable, RegistryError: it is not to be had.
+            InvalidImage, DigestMismatch, WrongPlatform, LayerError, StorageFull: it is of no use.
+        """
+        name = with_tag(repository, tag)
+        found = [Image(self, one.image) for one in self.registries.pull(name, platform or "", all_tags, on_event)]
+        return found if all_tags else found[0]
+
+    def push(self, repository: str, tag: str | None = None, on_event: OnEvent | None = None) -> str:
+        """Push an image, as docker-py, of which every tag goes where none is named; the digest of the last one.
+
+        Raises:
+            ImageNotFound, RegistryDenied, RegistryUnreachable, RegistryError.
+        """
+        name = with_tag(repository, tag)
+        return self.registries.push(name, name == repository and ":" not in repository.rpartition("/")[2], on_event)[
+            -1
+        ].digest
 
     def load(self, source: str | Path | IO[bytes], on_event: OnEvent | None = None) -> builtins.list[Image]:
         """Load a docker-archive or oci-archive, compressed or not; ``-`` reads standard input."""
@@ -180,15 +217,23 @@ class Images:
         return list(self.store.remove(image, force, self._users))
 
     def prune(self, filters: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Remove images without a name that no container uses."""
+        """Remove images without a tag that no container uses."""
         removed: builtins.list[dict[str, str]] = []
         for image in self.store.list():
-            if not image.names and not self._users(image.id):
-                removed += self.store.remove(image.id)
+            if not image.tags and not self._users(image.id):  # a digest alone is no name to keep it for, as docker's
+                removed += self.store.remove(image.id, force=True)
+        self.store.prune()
         return {"ImagesDeleted": removed, "SpaceReclaimed": 0}
 
     def _users(self, image_id: str) -> builtins.list[str]:
         return [record.id for record in self._records.all() if record.image_id == image_id]
+
+
+def with_tag(repository: str, tag: str | None) -> str:
+    """The reference of docker-py's two arguments; the tag may be a digest."""
+    if not tag:
+        return repository
+    return f"{repository}@{tag}" if tag.startswith("sha256:") else f"{repository}:{tag}"
 
 
 def _path(source: str | Path | IO[bytes]) -> Any:

@@ -171,8 +171,9 @@ class Layout:
 
     def _sweep_partial(self, kept: float) -> None:
         before = time.time() - kept
-        for path in self._partial.iterdir() if self._partial.exists() else ():
-            if (path.suffix != ".lock" and path.stat().st_mtime <= before) or (path.suffix == ".lock" and not path.with_suffix("").exists()):
+        for path in sorted(self._partial.glob("*-*")):  # a blob stands before its lock
+            old = not path.with_suffix("").exists() if path.suffix else path.stat().st_mtime <= before
+            if old:
                 path.unlink(missing_ok=True)
 
     def _sweep(self) -> list[str]:

@@ -55,7 +55,7 @@ class Authorizer:
         return token if token and time.monotonic() < until else self._basic
 
     def challenged(self, header: str, scope: Scope, used: Secret | None) -> None:
-        """Get what the challenge *header* wants. *used* is what it was answered to; another thread may have been faster.
+        """Get what the challenge *header* wants, which answered *used*; another thread may have been faster.
 
         Raises:
             RegistryDenied: nothing that we have would do. Failed: the token server does not answer.
@@ -100,10 +100,9 @@ class Authorizer:
             raise self._denied("it wants a token and does not say from where")
         place = leads_to(realm, of_endpoint(self._endpoint), self._endpoint)
         if login and not may_have_password(self._endpoint, place.host, self._access):
-            raise self._denied(
-                f"it wants its password sent to {place.host}, which is another host",
-                f"If that is its token server, set JUPYTER_CONTAINERS_TOKEN_HOSTS={self._endpoint.domain}={place.host}.",
-            )
+            setting = f"JUPYTER_CONTAINERS_TOKEN_HOSTS={self._endpoint.domain}={place.host}"
+            what = f"it wants its password sent to {place.host}, which is another host"
+            raise self._denied(what, f"If that is its token server, set {setting}.")
         with self._ask(place, wanted, scope, login) as answer:
             return self._read(answer, login)
 

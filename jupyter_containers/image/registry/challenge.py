@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 LIMIT = 8192
 
-_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_PARAMETER = re.compile(rf'[\s,]*({_TOKEN})\s*=\s*("(?:[^"\\]|\\.)*"|[^\s,"]+)')
-_SCHEME = re.compile(rf"[\s,]*({_TOKEN})(?=[\s,]|$)")
+_WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_PARAMETER = re.compile(rf'[\s,]*({_WORD})\s*=\s*("(?:[^"\\]|\\.)*"|[^\s,"]+)')
+_SCHEME = re.compile(rf"[\s,]*({_WORD})(?=[\s,]|$)")
 _ESCAPE = re.compile(r"\\(.)")
 
 

@@ -88,7 +88,7 @@ class Credentials:
         """Forget a login; whether there was one."""
         with self._changing() as config:
             auths = _object(config.get("auths"))
-            found = [name for name in _names(domain, auths)]
+            found = _names(domain, auths)
             for name in found:
                 del auths[name]
             helper = self._helper(config, domain)

@@ -44,10 +44,11 @@ class Downloads:
             self.cancel()
         self._threads.shutdown(wait=True, cancel_futures=kind is not None)
 
-    def start(self, item: Descriptor) -> None:
-        """Have a blob come; each once."""
+    def start(self, item: Descriptor, told: bool = True) -> None:
+        """Have a blob come; each once. *told*: with messages, as docker has them for layers."""
         if item.digest not in self._coming:
-            self._coming[item.digest] = self._threads.submit(self._get, item)
+            blob = _Blob(self._registry, self._layout, item, self._report if told else Reporter(None))
+            self._coming[item.digest] = self._threads.submit(blob.get)
 
     def wait(self, digest: str) -> None:
         """Return when the blob is in the store; raises where it will not come."""
@@ -71,81 +72,89 @@ class Downloads:
         for future in self._coming.values():
             future.cancel()
 
-    # --- one blob, in a thread ---
 
-    def _get(self, item: Descriptor) -> None:
+class _Blob:
+    """One blob on its way, in a thread of :class:`Downloads`."""
+
+    def __init__(self, registry: Registry, layout: Layout, item: Descriptor, report: Reporter) -> None:
+        self._registry, self._layout, self._item, self._report = registry, layout, item, report
+
+    def get(self) -> None:
+        """Have it in the store."""
+        item = self._item
         if self._layout.has(item.digest, item.size):
             return
         path = self._layout.partial(item.digest)
         with turn(path, self._registry.cancelled):
             if not self._layout.has(item.digest, item.size):
                 with Growing(path, item) as growing:
-                    self._fill(growing, item)
+                    self._fill(growing)
                     growing.finish(self._layout.path(item.digest))
-        self._tell(item, "Download complete")
+        self._tell("Download complete")
 
-    def _fill(self, growing: Growing, item: Descriptor) -> None:
+    def _fill(self, growing: Growing) -> None:
         retries = Retries(self._registry.access.timing, self._registry.cancelled)
         while True:
             before = growing.size
             try:
-                self._continue(growing, item)
-                return self._verify(growing, item)
+                self._continue(growing)
+                return self._verify(growing)
             except Failed as failure:
                 last = failure
             if growing.size >= before + _GAIN:
                 retries.progressed()
             retries.failed(last)
 
-    def _verify(self, growing: Growing, item: Descriptor) -> None:
-        self._tell(item, "Verifying Checksum")
-        if growing.continued and not growing.right():
-            # What was there before, or what came of several answers, was not one blob: once more from the beginning.
-            growing.restart()
-            what = f"the pieces of blob {item.digest} do not fit together"
-            raise Failed(RegistryError(what, self._registry.exchanges.where), True, 0)
-
-    def _continue(self, growing: Growing, item: Descriptor) -> None:
+    def _continue(self, growing: Growing) -> None:
         """Get what is missing; raises Failed where something is missing still."""
         if growing.whole:
             return
-        exchanges = self._registry.exchanges
+        exchanges, item = self._registry.exchanges, self._item
         headers = {"Range": f"bytes={growing.size}-"} if growing.size else {}
         place = exchanges.place(f"/v2/{self._registry.path}/blobs/{item.digest}")
         with exchanges.once("GET", place, self._registry.scope, headers, expect=(200, 206, 416)) as answer:
-            self._begin(growing, item, answer)
-            told = 0.0
+            self._begin(growing, answer)
+            told = time.monotonic()
             for piece in answer.pieces():
                 growing.write(piece)
                 if (now := time.monotonic()) - told > _TELL_SECONDS:
                     told = now
                     self._report.moving("Downloading", item.digest, growing.size, item.size)
         if not growing.whole:
-            what = f"its answer ended after {growing.size} of {item.size} bytes"
-            raise Failed(RegistryError(what, f"blob {item.digest}"), True)
+            raise self._again(f"its answer ended after {growing.size} of {item.size} bytes", None)
 
-    def _begin(self, growing: Growing, item: Descriptor, answer: Answer) -> None:
+    def _begin(self, growing: Growing, answer: Answer) -> None:
         """See whether the answer continues what is there, or begins anew."""
         length = answers.length(answer.header("Content-Length"))
         if answer.status == 200:
             growing.restart()  # the whole comes, whatever was asked for
-        else:
-            part = answers.content_range(answer.header("Content-Range"))
-            fits = part is not None and part[0] == growing.size and part[2] in (None, item.size)
-            if answer.status != 206 or not fits:
-                growing.restart()
-                what = f"it does not continue blob {item.digest} where it broke off"
-                raise Failed(RegistryError(what, self._registry.exchanges.where, code=answer.status), True, 0)
-        if length is not None and growing.size + length > item.size:
-            self._too_long(growing, item, growing.size + length)
-        growing.continued = growing.size > 0
+            if length not in (None, self._item.size):
+                growing.discard()
+                raise DigestMismatch(f"{length} bytes are to come instead of {self._item.size}", self._where)
+            return
+        part = answers.content_range(answer.header("Content-Range"))
+        if answer.status == 206 and part and part[0] == growing.size and part[2] in (None, self._item.size):
+            growing.continued = growing.size > 0
+            return
+        growing.restart()
+        raise self._again("it does not go on where it broke off", 0)
 
-    def _too_long(self, growing: Growing, item: Descriptor, size: int) -> None:
-        growing.discard()
-        raise DigestMismatch(f"{size} bytes are to come instead of {item.size}", f"blob {item.digest}")
+    def _verify(self, growing: Growing) -> None:
+        self._tell("Verifying Checksum")
+        if growing.continued and not growing.right():
+            # What was there before, or what came of several answers, was not one blob: once more from the beginning.
+            growing.restart()
+            raise self._again("its pieces do not fit together", 0)
 
-    def _tell(self, item: Descriptor, status: str) -> None:
-        self._report.send({"status": status, "progressDetail": {}, "id": short(item.digest)})
+    @property
+    def _where(self) -> str:
+        return f"blob {self._item.digest} of {self._registry.exchanges.where}"
+
+    def _again(self, what: str, wait: float | None) -> Failed:
+        return Failed(RegistryError(what, self._where), True, wait)
+
+    def _tell(self, status: str) -> None:
+        self._report.send({"status": status, "progressDetail": {}, "id": short(self._item.digest)})
 
 
 def _cancelled(digest: str) -> RegistryUnreachable:

@@ -143,7 +143,7 @@ class _Pull:
         has = self._store.layout.has
         area.check_room(sum(layer.size for layer in manifest.layers if not has(layer.digest, layer.size)))
         with Downloads(registry, self._store.layout, self._report) as downloads:
-            downloads.start(manifest.config)
+            downloads.start(manifest.config, told=False)
             downloads.wait(manifest.config.digest)
             config = media.config(self._store.layout.read_json(manifest.config), where)
             media.check_layers(manifest, config, where)
