@@ -42,11 +42,18 @@ def shown(out: Out, mode: str = "auto", stream: IO[str] | None = None) -> Callab
     target = stream or sys.stdout
     if mode == "json":
         return lambda event: _line(target, json.dumps(event))
-    if mode == "auto" and out.notebook:
-        return Cell(target)
+    if mode == "auto" and out.notebook and _in_kernel():
+        return Cell()
     if mode == "auto" and target.isatty():
         return Bars(target)
     return Lines(target)
+
+
+def _in_kernel() -> bool:
+    """Whether a front end draws what is displayed; IPython in a terminal would print it again and again."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return getattr(shell, "kernel", None) is not None
 
 
 def _line(target: IO[str], text: str) -> None:
@@ -114,8 +121,10 @@ class Bars:
 class Cell:
     """A notebook: one display with a row for each layer, drawn again in its place; plain text where it has no HTML."""
 
-    def __init__(self, target: IO[str]) -> None:
-        self._lines = Lines(target)
+    def __init__(self) -> None:
+        from IPython.core.display_functions import display
+
+        self._display: Callable[..., Any] = display
         self._rows: dict[str, Event] = {}
         self._told: list[str] = []
         self._handle: Any = None
@@ -133,19 +142,14 @@ class Cell:
         moving = bool(event.get("progressDetail"))
         if not moving or time.monotonic() - self._last > _REDRAW:
             self._last = time.monotonic()
-            self._draw(event)
+            self._draw()
 
-    def _draw(self, event: Event) -> None:
-        try:
-            from IPython import display as ipython
-
-            bundle = {"text/plain": "\n".join(self._texts()), "text/html": self._html()}
-            if self._handle is None:
-                self._handle = ipython.display(bundle, raw=True, display_id=True)
-            else:
-                self._handle.update(bundle, raw=True)
-        except (ImportError, AttributeError):  # no front end that draws again
-            self._lines(event)
+    def _draw(self) -> None:
+        bundle = {"text/plain": "\n".join(self._texts()), "text/html": self._html()}
+        if self._handle is None:
+            self._handle = self._display(bundle, raw=True, display_id=True)
+        else:
+            self._handle.update(bundle, raw=True)
 
     def _texts(self) -> list[str]:
         return [

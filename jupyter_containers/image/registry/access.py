@@ -88,7 +88,7 @@ class Endpoint:
 
     @property
     def url(self) -> str:
-        """``https://registry-1.docker.io:443``, to which paths are added."""
+        """``https://HOST:443``, to which paths are added."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}"
 
