@@ -20,7 +20,7 @@ from tests.rigs.bad_registry import BadRegistry
 from tests.rigs.registry import docker_config
 
 HASTE = Timing(
-    connect=2, answer=1, commit=2, window=0.6, least=20_000, document=2, attempts=3, first=0.02, longest=2, total=4
+    connect=2, answer=0.5, commit=1, window=0.5, least=20_000, document=2, attempts=3, first=0.02, longest=2, total=4
 )
 BOUND = 12.0  # seconds: nothing may take longer, whatever a registry does
 

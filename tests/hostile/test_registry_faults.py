@@ -10,6 +10,7 @@ import gzip
 import io
 import json
 import os
+import signal
 import stat
 import sys
 import threading
@@ -357,7 +358,7 @@ def test_e100_urls_of_a_layer_are_never_asked(at: Scene, other: BadRegistry) -> 
     manifest["layers"][0]["urls"] = [f"http://{other.host}/v2/x/blobs/{layer_of(manifest)}"]
     manifest["layers"][0]["mediaType"] = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
     at.registry.document("x:latest", manifest)
-    at.refuses(RegistryError, "404", lambda: at.pull())
+    at.refuses(RegistryError, "URLs that are not asked")
     assert other.requests == []
 
 
@@ -391,7 +392,7 @@ def test_e101_a_challenge_of_another_host_gets_no_credentials(at: Scene, other: 
     ("location", "why"),
     [
         ("http://169.254.169.254/latest/meta-data", "leads to"),
-        ("http://[fe80::1]/x", "plain http on another host"),
+        ("http://[fe80::1]/x", "leads to"),
         ("https://169.254.169.254/x", "leads to"),
         ("https://[fe80::1]/x", "leads to"),
         ("https://[::ffff:169.254.169.254]/x", "leads to"),
@@ -448,6 +449,7 @@ def test_e101_an_upload_is_not_sent_elsewhere_by_redirect(at: Scene, other: BadR
     at.registry.image("x:latest", tar_of(10))
     at.pull()
     at.store.tag(f"{at.registry.host}/x:latest", f"{at.registry.host}/y:latest")
+    at.registry.blobs.clear()
     at.registry.fault("uploads", bad.redirects(f"http://{other.host}{{path}}"))
     with pytest.raises(RegistryError, match="redirects a POST"):
         push(at.store, f"{at.registry.host}/y:latest", at.access)
@@ -590,21 +592,16 @@ def test_e103_a_traceback_of_the_token_dance_has_no_secret(at: Scene) -> None:
 
 def assert_hidden(error: BaseException, *secrets: str) -> None:
     """Neither its text, nor its JSON, nor its traceback with every variable in it shows a secret."""
-    told = traceback.TracebackException.from_exception(error, capture_locals=True)
-    everything = "".join(told.format())
-    chain = error.__context__
-    while chain is not None:
-        everything += "".join(traceback.TracebackException.from_exception(chain, capture_locals=True).format())
-        chain = chain.__context__
     assert isinstance(error, ContainersError)
-    everything += json.dumps(error.to_dict(), default=str) + str(error) + repr(error)
-    # The test's own variables are in the traceback as well.
-    ours = [
-        line
-        for line in everything.splitlines()
-        if not line.strip().startswith(("header", "secrets", "SECRET", "given", "text"))
-    ]
-    assert not [line for line in ours for secret in secrets if secret in line]
+    shown = [str(error), repr(error), json.dumps(error.to_dict(), default=str)]
+    chain: BaseException | None = error
+    while chain is not None:
+        shown += [str(chain), repr(chain)]
+        for frame, _ in traceback.walk_tb(chain.__traceback__):
+            if "/tests/" not in frame.f_code.co_filename:  # the test itself knows the secret
+                shown += [f"{frame.f_code.co_qualname}: {name} = {value!r}" for name, value in frame.f_locals.items()]
+        chain = chain.__context__
+    assert not [line for line in shown for secret in secrets if secret in line]
 
 
 def test_e103_a_secret_shows_itself_nowhere() -> None:
@@ -807,7 +804,9 @@ def test_e105_a_manifest_that_drips(at: Scene) -> None:
 def test_e105_a_blob_that_stalls_once_is_continued(at: Scene) -> None:
     digest = layer_of(at.registry.image("x:latest", tar_of(200_000)))
     at.registry.fault("blobs", only(digest, bad.stalls(70_000)), times=2)  # the configuration is asked for first
+    begun = time.monotonic()
     assert at.pull().newer
+    assert time.monotonic() - begun < 5
     assert ranges(at, digest) == [None, "bytes=70000-"]
 
 
@@ -940,12 +939,11 @@ def test_e105_a_failure_in_one_layer_ends_the_others(at: Scene) -> None:
 
 
 def test_e105_an_interrupt_ends_a_pull_at_once(at: Scene) -> None:
-    import _thread
-
     digest = layer_of(at.registry.image("x:latest", tar_of(100_000)))
     at.access = Access(docker_config=at.access.docker_config)
     at.registry.fault("blobs", only(digest, bad.stalls(10)))
-    timer = threading.Timer(1.0, _thread.interrupt_main)
+    main = threading.main_thread().ident or 0
+    timer = threading.Timer(1.0, signal.pthread_kill, (main, signal.SIGINT))
     timer.start()
     begun = time.monotonic()
     with pytest.raises(KeyboardInterrupt):

@@ -112,7 +112,7 @@ class _Blob:
         exchanges, item = self._registry.exchanges, self._item
         headers = {"Range": f"bytes={growing.size}-"} if growing.size else {}
         place = exchanges.place(f"/v2/{self._registry.path}/blobs/{item.digest}")
-        with exchanges.once("GET", place, self._registry.scope, headers, expect=(200, 206, 416)) as answer:
+        with exchanges.once("GET", place, self._registry.scope, headers, expect=(200, 206, 404, 416)) as answer:
             self._begin(growing, answer)
             told = time.monotonic()
             for piece in answer.pieces():
@@ -126,6 +126,9 @@ class _Blob:
     def _begin(self, growing: Growing, answer: Answer) -> None:
         """See whether the answer continues what is there, or begins anew."""
         length = answers.length(answer.header("Content-Length"))
+        if answer.status == 404:
+            mend = "Its layers are to be got elsewhere, from URLs that are not asked." if self._is_foreign else ""
+            raise RegistryError("the registry does not have it, though its manifest does", self._where, mend)
         if answer.status == 200:
             growing.restart()  # the whole comes, whatever was asked for
             if length not in (None, self._item.size):
@@ -145,6 +148,11 @@ class _Blob:
             # What was there before, or what came of several answers, was not one blob: once more from the beginning.
             growing.restart()
             raise self._again("its pieces do not fit together", 0)
+
+    @property
+    def _is_foreign(self) -> bool:
+        """Whether it is a layer that registries were not to have (CVE-2020-15157 is about asking its URLs)."""
+        return any(word in self._item.media_type for word in (".foreign.", ".nondistributable."))
 
     @property
     def _where(self) -> str:

@@ -53,12 +53,12 @@ def leads_to(location: str, current: Place, endpoint: Endpoint) -> Place:
     place = _absolute(location, current, endpoint)
     if place.origin == current.origin:
         return place
+    if is_forbidden(place.host, endpoint.loopback):
+        raise _refused(location, "it leads to this machine or to an address of its own network link", endpoint)
     if place.scheme == "http" and "https" in (current.scheme, endpoint.scheme):
         raise _refused(location, "it goes from https to plain http", endpoint)
     if place.scheme == "http" and place.host != endpoint.host and not (endpoint.loopback and is_loopback(place.host)):
         raise _refused(location, "it is plain http on another host", endpoint)
-    if is_forbidden(place.host, endpoint.loopback):
-        raise _refused(location, "it leads to this machine or to an address of its own network link", endpoint)
     return place
 
 

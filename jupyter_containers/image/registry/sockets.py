@@ -46,9 +46,7 @@ class Pace:
         """*count* bytes came."""
         self._any = True
         self._bytes += count
-        if time.monotonic() - self._begun > self._timing.window:
-            self.check()
-            self._begun, self._bytes = time.monotonic(), 0
+        self.check()
 
     def check(self) -> None:
         """Raise TimeoutError where it takes too long."""
@@ -57,8 +55,10 @@ class Pace:
             self.why = "cancelled"
         elif not self._any and spent > self._answer:
             self.why = f"no answer within {self._answer:g} s"
-        elif self._any and spent > self._timing.window and self._bytes < self._timing.least * self._timing.window:
-            self.why = f"only {self._bytes} bytes came in {spent:.0f} s"
+        elif self._any and spent > self._timing.window:
+            if self._bytes < self._timing.least * self._timing.window:
+                self.why = f"only {self._bytes} bytes came in {spent:.0f} s"
+            self._begun, self._bytes = time.monotonic(), 0
         if self.why:
             raise TimeoutError(self.why)
 
