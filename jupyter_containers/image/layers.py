@@ -15,7 +15,7 @@ import queue
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,7 +171,8 @@ class Layers:
                 before = [done[lower.chain_id] for lower in below if lower.chain_id in done]
                 done[layer.chain_id] = threads.submit(self._unpack, layer, below, before, free, report, arrivals)
             try:
-                for future in done.values():
+                finished, _ = wait(done.values(), return_when=FIRST_EXCEPTION)
+                for future in finished:
                     future.result()
             except BaseException:
                 threads.shutdown(wait=False, cancel_futures=True)

@@ -6,7 +6,7 @@ Two processes that want one blob fetch it once. Not here: which blobs an image h
 from __future__ import annotations
 
 import time
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, CancelledError, Future, ThreadPoolExecutor, wait
 from concurrent.futures import TimeoutError as NotYet
 
 from jupyter_containers.errors import DigestMismatch, RegistryError, RegistryUnreachable
@@ -62,9 +62,10 @@ class Downloads:
                 raise _cancelled(digest) from None
 
     def finish(self) -> None:
-        """Wait for all of them."""
-        for digest in self._coming:
-            self.wait(digest)
+        """Wait for all of them, or for the first that fails."""
+        finished, _ = wait(self._coming.values(), return_when=FIRST_EXCEPTION)
+        for future in finished:
+            future.result()
 
     def cancel(self) -> None:
         """End them."""

@@ -259,11 +259,12 @@ def _tls_failure(error: Exception, where: str) -> Failed:
 def _reason(error: Exception) -> str:
     """The system's own words, as short as they are found."""
     inner: Any = error
-    while isinstance(getattr(inner, "args", None), tuple) and inner.args and isinstance(inner.args[-1], Exception):
-        inner = inner.args[-1]
-    if isinstance(inner, OSError) and inner.errno:
-        return os.strerror(inner.errno).lower()
-    return str(inner).partition(": ")[2][:120] or str(inner)[:120]
+    while isinstance(inner, BaseException):
+        if isinstance(inner, OSError) and inner.errno:
+            return os.strerror(inner.errno).lower()
+        last = inner.args[-1] if inner.args else None
+        inner = last if isinstance(last, BaseException) else inner.__cause__ or inner.__context__
+    return str(error).partition(": ")[2][:120] or str(error)[:120]
 
 
 def _unreachable(what: str, where: str, mend: str = "") -> RegistryUnreachable:
