@@ -233,10 +233,10 @@ def _explained(error: Exception, place: Place, pace: Pace) -> Failed:
         return Failed(_unreachable(f"it is too slow: {pace.why}", where), pace.why != "cancelled")
     if isinstance(error, e.NameResolutionError):
         return Failed(_unreachable("its host name is not known", where, _OFFLINE), False)
-    if isinstance(error, e.ConnectTimeoutError):
-        return Failed(_unreachable("it takes no connection (timeout)", where, _OFFLINE), False)
     if isinstance(error, e.NewConnectionError):
         return Failed(_unreachable(f"it takes no connection ({_reason(error)})", where, _OFFLINE), False)
+    if isinstance(error, e.ConnectTimeoutError):
+        return Failed(_unreachable("it takes no connection (timeout)", where, _OFFLINE), False)
     if isinstance(error, (e.SSLError, ssl.SSLError)):
         return _tls_failure(error, where)
     if isinstance(error, e.ProxyError):
