@@ -134,15 +134,17 @@ class ImageStore:
         for part in (parsed.config, *parsed.layers):
             if not self.layout.has(part.digest, part.size):
                 raise InvalidImage(f"its blob {part.digest} of {part.size} bytes is missing", where)
-        media.check_layers(parsed, media.config(self.layout.read_json(parsed.config), where), where)
+        config = media.config(self.layout.read_json(parsed.config), where)
+        media.check_layers(parsed, config, where)
         stored = area.put(manifest)
-        target = media.Descriptor(parsed.media_type, stored.digest, stored.size)
+        target, names = media.Descriptor(parsed.media_type, stored.digest, stored.size), tuple(names)
         with self.layout.editing() as entries:
             for name in names:
                 naming.move(entries, str(name), target)
             if not any(entry.get("digest") == target.digest for entry in entries):
                 entries.append(target.to_json())
-        return self.resolve(parsed.config.digest)
+        known = self._images().get(parsed.config.digest)  # perhaps somebody has removed it already
+        return known or Image(parsed.config.digest, target, parsed, config, names)
 
     # --- reading ---
 

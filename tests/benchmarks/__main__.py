@@ -12,11 +12,14 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.benchmarks import ours, peers
+from tests.benchmarks import ours, peers, pulls
 from tests.benchmarks.measure import REST, Row, measure, table, verdicts
-from tests.rigs import dockerd, reaper, roots, users
+from tests.rigs import dockerd, reaper, registry, roots, users
 
-_GROUPS = (("start", peers.FLOOR, 1.0), ("many", f"{peers.MANY} × {peers.FLOOR}", 0.05), ("program", "", 0.3))
+_GROUPS = (
+    ("start", peers.FLOOR, 1.0), ("many", f"{peers.MANY} × {peers.FLOOR}", 0.05), ("program", "", 0.3),
+    *((pulls.group(image), f"{pulls.PODMAN}, {image}", 0.1) for image in pulls.IMAGES),
+)  # fmt: skip
 
 
 def main(words: Sequence[str]) -> int:
@@ -25,9 +28,11 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--rounds", type=int, default=60, help="runs of each quick row (default 60)")
     parser.add_argument("--rest", type=float, default=REST, help="seconds before each run (default %(default)s)")
     parser.add_argument("--users", nargs="*", choices=users.KINDS, default=list(users.fitting_kinds()))
+    parser.add_argument("--only", nargs="*", default=[], help="these groups: " + ", ".join(row[0] for row in _GROUPS))
     parser.add_argument("--json", type=Path, help="write medians there too")
     parser.add_argument("--as", dest="kind", help=argparse.SUPPRESS)
     parser.add_argument("--docker", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--registry", default="", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args(words)
     if options.kind:
@@ -38,6 +43,7 @@ def main(words: Sequence[str]) -> int:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nbb-", dir="/var/tmp")))
         folder.chmod(0o755)
         docker = _docker(stack)
+        options.registry = _registry(stack)
         roots.busybox_root()
         return max([_start_as(kind, folder, docker, options) for kind in options.users], default=0)
 
@@ -52,10 +58,20 @@ def _docker(stack: ExitStack) -> str:
     return str(socket)
 
 
+def _registry(stack: ExitStack) -> str:
+    """The host of a registry with the images to pull; or why there is none."""
+    try:
+        host = stack.enter_context(registry.running()).host
+        pulls.fill(host)
+    except Exception as error:  # noqa: BLE001 the other rows are wanted all the same
+        return f"no registry: {error}"
+    return host
+
+
 def _start_as(kind: str, folder: Path, docker: str, options: argparse.Namespace) -> int:
     user = users.make(kind, folder / kind)
     command = [sys.executable, "-m", "tests.benchmarks", "--as", kind, "--rounds", str(options.rounds)]
-    command += ["--rest", str(options.rest)]
+    command += ["--rest", str(options.rest), "--registry", options.registry, "--only", *options.only]
     command += ["--folder", str(user.base), "--docker", docker if user.uid == 0 else "dockerd is root's"]
     command += ["--json", str(options.json.absolute())] if options.json and user.uid == os.getuid() else []
     where = {"XDG_CACHE_HOME": str(roots.busybox_root().parents[1])}
@@ -66,12 +82,16 @@ def _start_as(kind: str, folder: Path, docker: str, options: argparse.Namespace)
 def _one_user(kind: str, folder: Path, docker: str, options: argparse.Namespace) -> int:
     root, socket = roots.busybox_root(), Path(docker) if docker.startswith("/") else docker
     rows = [*peers.starts(root, folder, socket), *peers.many(root, socket), *ours.rows(folder / "store")]
+    rows += pulls.rows(options.registry, folder)
+    rows = [row for row in rows if row.group in options.only or not options.only]
     print(f"\n== {kind} (uid {os.getuid()})", flush=True)
     for group, floor, share in _GROUPS:
         chosen = [row for row in rows if row.group == group]
+        if not chosen:
+            continue
         measure(chosen, max(2, round(options.rounds * share)), 2 if group == "start" else 0, options.rest)
         print(table(chosen, floor), end="\n\n", flush=True)
-    if any(row.seconds for row in rows if row.name == ours.ENGINE):
+    if options.only or any(row.seconds for row in rows if row.name == ours.ENGINE):
         ours.end(folder / "store")
     found = verdicts([*rows, *ours.limits()])
     for holds, text in found:

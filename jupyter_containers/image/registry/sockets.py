@@ -140,6 +140,7 @@ class _TlsConnection(HTTPSConnection):
     def connect(self) -> None:
         super().connect()
         check_address(self.sock, self._forbidden)
+        self.is_verified = True  # or configured not to be: no warning at each connection
 
     def request(self, *words: Any, **options: Any) -> None:
         if self.sock is None:
