@@ -92,7 +92,7 @@ def _ours(name: str, folder: Path) -> None:
 
 
 def _podman(name: str, folder: Path) -> None:
-    where = ["--root", folder / "r", "--runroot", folder / "u", "--storage-driver", "overlay"]
+    where: list[str | Path] = ["--root", folder / "r", "--runroot", folder / "u", "--storage-driver", "overlay"]
     quiet = ["--cgroup-manager", "cgroupfs", "--events-backend", "none"]
     _run("podman", *where, *quiet, "pull", "-q", "--tls-verify=false", name)
 

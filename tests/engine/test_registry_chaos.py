@@ -308,3 +308,27 @@ def test_denied_is_said_as_docker_says_it(registry: BadRegistry, tmp_path: Path)
         RegistryDenied, match="pull access denied for .*, repository does not exist or may require 'docker login'"
     ):
         pull_once(str(tmp_path / "home"), f"{registry.host}/x")
+
+
+# --- memory ---
+
+
+def test_memory_does_not_grow_with_the_image(registry: BadRegistry, tmp_path: Path) -> None:
+    """Pulling ten times as much takes no more memory, here and in the programs that unpack (peaks, kilobytes).
+
+    Not ru_maxrss for ourselves: a process begins with its parent's.
+    """
+    peaks = []
+    for size in (8 << 20, 80 << 20):
+        name = f"{registry.host}/m{size}:1"
+        registry.image(f"m{size}:1", tar_of(size, f"m{size}"))
+        source = (
+            "import resource; me.pull_once(*sys.argv[1:])\n"
+            "own = [line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')][0]\n"
+            "print(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+        )
+        done = program(source, tmp_path / f"home{size}", name)
+        text = done.communicate()[0]
+        assert done.returncode == 0, text
+        peaks.append([int(word) for word in text.split()])
+    assert all(large < small + 16_000 for small, large in zip(*peaks, strict=True)), peaks
