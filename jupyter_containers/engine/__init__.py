@@ -55,10 +55,9 @@ class Engine:
         """
         from jupyter_containers.image.registry.secret import Secret
 
-        return {
-            "Status": "Login Succeeded",
-            "Helper": self.images.registries.login(registry, username, Secret(password)),
-        }
+        secret, password = Secret(password), ""  # a traceback with variables must not show it
+        self.images.registries.login(registry, username, secret)
+        return {"Status": "Login Succeeded"}
 
     def logout(self, registry: str = "") -> bool:
         """Forget the credentials of a registry; whether there were any."""

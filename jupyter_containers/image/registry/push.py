@@ -7,7 +7,7 @@ at a time, the manifest last. Not here: one blob's way (``upload``).
 from __future__ import annotations
 
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 
 from jupyter_containers.errors import ImageNotFound, InvalidArgument, RegistryDenied
@@ -128,7 +128,8 @@ class _Push:
 
     def _all(self, futures: list[Future[None]], threads: ThreadPoolExecutor) -> None:
         try:
-            for future in futures:
+            finished, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            for future in finished:
                 future.result()
         except BaseException:
             self._registry.cancelled.set()

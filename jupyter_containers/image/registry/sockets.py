@@ -35,6 +35,7 @@ class Pace:
 
     def __init__(self, timing: Timing, answer: float, cancelled: threading.Event) -> None:
         self.why = ""
+        self.patience = timing.answer  # of each piece that is sent
         self._timing, self._answer, self._cancelled = timing, answer, cancelled
         self._begun, self._bytes, self._any = time.monotonic(), 0, False
 
@@ -67,7 +68,6 @@ class _Paced:
     """What both kinds of sockets do: receive in short turns, send in longer ones."""
 
     pace: Pace | None = None
-    patience: float = 60.0
 
     def recv_into(self, *words: Any) -> int:
         """Receive, looking at the pace between turns."""
@@ -88,7 +88,7 @@ class _Paced:
         """Send; no piece may take longer than the patience."""
         if self.pace is not None:
             self.pace.check()
-            self._wait_at_most(self.patience)
+            self._wait_at_most(self.pace.patience)
         super().sendall(*words)  # type: ignore[misc]
         if self.pace is not None:
             self.pace.sent()
