@@ -20,6 +20,7 @@ from jupyter_containers.image.media import Descriptor
 from jupyter_containers.image.platforms import Platform
 from jupyter_containers.image.registry import answers, challenge, redirects, sources
 from jupyter_containers.image.registry.access import (
+    HUB,
     Access,
     Endpoint,
     Timing,
@@ -124,7 +125,7 @@ def shown(ways: list[list[Endpoint]]) -> list[list[str]]:
 
 
 def test_hosts() -> None:
-    assert shown(endpoints("docker.io", Access())) == [["https://registry-1.docker.io:443"]]
+    assert shown(endpoints("docker.io", Access())) == [[f"https://{HUB}:443"]]
     assert shown(endpoints("ghcr.io", Access())) == [["https://ghcr.io:443"]]
     assert shown(endpoints("ghcr.io:5000", Access())) == [["https://ghcr.io:5000"]]
     assert shown(endpoints("localhost:5000", Access())) == [["http://localhost:5000", "https://localhost:5000"]]
