@@ -195,7 +195,6 @@ class Layers:
             arrivals.wait(layer.digest)
         with locked(self._lock(layer.chain_id)):
             if self._complete(layer.chain_id):
-                report.extracted(layer.diff_id)
                 return
             try:
                 self._unpack_locked(layer, below, before, free, report)

@@ -137,7 +137,8 @@ def tree(root: Path, skip: Sequence[str] = ()) -> dict[str, tuple[object, ...]]:
         notes = {n: os.getxattr(path, n, follow_symlinks=False) for n in os.listxattr(path, follow_symlinks=False)
                  if n.startswith("user.") and "overlay" not in n and "rootlesscontainers" not in n}  # fmt: skip
         links = status.st_nlink if stat.S_ISREG(kind) else 1
-        found[name] = (status.st_mode, status.st_uid, status.st_gid, content, links, str(notes), int(status.st_mtime))
+        made = 0 if stat.S_ISCHR(kind) else int(status.st_mtime)  # a whiteout has the time of its unpacking
+        found[name] = (status.st_mode, status.st_uid, status.st_gid, content, links, str(notes), made)
     return found
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 from jupyter_containers.errors import (
     ContainersError,
@@ -150,36 +151,48 @@ class _Pull:
             if self._by_name:
                 platforms.check(config.platform, self._wanted, where)
             layers = self._store.layers_of(manifest, config)
-            self._announce(layers)
+            todo = self._announce(layers)
             for layer in manifest.layers:
                 downloads.start(layer)
-            self._store.unpacked.unpacked(layers, self._renamed(layers), downloads)
+            self._store.unpacked.unpacked(layers, self._renamed(layers, todo), downloads)
             downloads.finish()
+        for late in todo.values():  # another process has unpacked it meanwhile
+            self._say(late, "Pull complete")
         for part in (manifest.config, *manifest.layers):
             sources.note(self._store.layout.sources, part.digest, name.name)
         names = [replace(name, digest="")] if name.tag else []
         names.append(replace(name, tag="", digest=found.digest))
         return self._store.add(area, chosen.data, names, chosen.media_type)
 
-    def _announce(self, layers: Sequence[Layer]) -> None:
-        """Docker's first words on each layer."""
+    def _announce(self, layers: Sequence[Layer]) -> dict[str, Layer]:
+        """Docker's first words on each layer; those that are to come, by the name they are told of with."""
         missing = 0
+        todo: dict[str, Layer] = {}
         for layer in layers:
             there = self._store.layout.has(layer.digest, layer.size)
             known = there and self._store.unpacked.is_unpacked(layer.chain_id)
             status = "Already exists" if known else "Pulling fs layer"
             self._say(layer, status)
+            todo |= {} if known else {short(layer.digest): layer}
             missing += not there
             if not there and missing > AT_ONCE:
                 self._say(layer, "Waiting")
+        return todo
 
     def _say(self, layer: Layer, status: str) -> None:
         self._report.send({"status": status, "progressDetail": {}, "id": short(layer.digest)})
 
-    def _renamed(self, layers: Sequence[Layer]) -> OnEvent | None:
-        """Unpacking speaks of diff ids; docker's messages of a pull speak of blobs."""
+    def _renamed(self, layers: Sequence[Layer], todo: dict[str, Layer]) -> OnEvent:
+        """Unpacking speaks of diff ids, docker's messages of a pull of blobs; what is complete leaves *todo*."""
         names = {short(layer.diff_id): short(layer.digest) for layer in layers}
-        return lambda event: self._report.send({**event, "id": names.get(event.get("id", ""), event.get("id"))})
+
+        def told(event: dict[str, Any]) -> None:
+            name = names.get(str(event.get("id")), "")
+            self._report.send({**event, "id": name})
+            if event.get("status") == "Pull complete":
+                todo.pop(name, None)
+
+        return told
 
     def _known(self, name: Reference) -> str:
         """The id of the image that has the name now."""
