@@ -11,7 +11,7 @@ pays nothing for it. See cgroups(7), Documentation/admin-guide/cgroup-v1. Used t
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from errno import EINVAL, ENOENT
 from time import monotonic, sleep
 from typing import Any
@@ -201,7 +201,7 @@ class V1Cgroup(Cgroup):
             self._make_room_for(limits)
         self.apply(limits)
 
-    def stats(self) -> dict[str, int | float]:
+    def stats(self, only: Collection[str] = ()) -> dict[str, int | float]:
         """As in the base class."""
         files = {
             "memory_current": ("memory", "memory.usage_in_bytes"),
@@ -211,7 +211,7 @@ class V1Cgroup(Cgroup):
             "pids_peak": ("pids", "pids.peak"),  # since Linux 6.1
             "cpu_seconds": ("cpuacct", "cpuacct.usage"),
         }
-        numbers = {key: self._number(*place) for key, place in files.items()}
+        numbers = {key: self._number(*place) for key, place in files.items() if not only or key in only}
         found: dict[str, int | float] = {key: number for key, number in numbers.items() if number is not None}
         if found.get("memory_limit", 0) >= _NO_LIMIT:
             del found["memory_limit"]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from errno import EBUSY
 from time import monotonic, sleep
 from typing import Any
@@ -199,7 +199,7 @@ class V2Cgroup(Cgroup):
         """As in the base class."""
         self.apply(Limits.read(resources))
 
-    def stats(self) -> dict[str, int | float]:
+    def stats(self, only: Collection[str] = ()) -> dict[str, int | float]:
         """As in the base class; ``cpu_seconds`` is there without the cpu controller."""
         files = {
             "memory_current": "memory.current",
@@ -208,7 +208,8 @@ class V2Cgroup(Cgroup):
             "pids_current": "pids.current",
             "pids_peak": "pids.peak",
         }
-        numbers = {key: cgroups.read_number(f"{self.path}/{file}") for key, file in files.items()}
+        wanted = {key: file for key, file in files.items() if not only or key in only}
+        numbers = {key: cgroups.read_number(f"{self.path}/{file}") for key, file in wanted.items()}
         found: dict[str, int | float] = {key: number for key, number in numbers.items() if number is not None}
         cpu = cgroups.read_table(f"{self.path}/cpu.stat")
         if "usage_usec" in cpu:

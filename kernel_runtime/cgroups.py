@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from .cgroup_files import (
@@ -137,8 +137,11 @@ class Cgroup(ABC):
         """The files that a process joins by; empty where there is no cgroup."""
 
     @abstractmethod
-    def stats(self) -> dict[str, int | float]:
+    def stats(self, only: Collection[str] = ()) -> dict[str, int | float]:
         """What the group uses now and used at most; a key is absent where the kernel does not know.
+
+        Args:
+            only: the keys that are wanted; empty for all.
 
         Keys: ``cpu_seconds``, and in bytes ``memory_current memory_peak memory_limit`` (page cache counts as memory),
         and in processes and threads ``pids_current pids_peak``.
@@ -247,18 +250,29 @@ def find(prefix: str = "", proc: str = "/proc/self") -> Hierarchy:
     return NoHierarchy("; ".join(reasons), NO_CGROUP_MEND)
 
 
+def thaw(procs_files: Iterable[str]) -> None:
+    """Thaw a group of version 1 that a dead monitor froze: until then its processes do not even die of SIGKILL."""
+    for directory in _ours(procs_files):
+        if os.path.exists(f"{directory}/freezer.state"):
+            write(f"{directory}/freezer.state", "THAWED")
+
+
 def discard(procs_files: Iterable[str]) -> None:
     """Kill and remove a group known only by the procs_files that a dead monitor recorded.
 
     For groups that were made below another folder than the one :func:`find` chose today. Files that are not below a
     folder of ours are left alone.
     """
-    directories = [os.path.dirname(file) for file in procs_files]
-    ours = [d for d in directories if d.rsplit("/", 2)[-2:-1] and d.rsplit("/", 2)[-2].startswith(BASE_NAME)]
+    ours = _ours(procs_files)
     for directory in ours:
         kill_members(directory)
     for directory in ours:
         remove_tree(directory, PATIENCE)
+
+
+def _ours(procs_files: Iterable[str]) -> list[str]:
+    directories = [os.path.dirname(file) for file in procs_files]
+    return [d for d in directories if d.rsplit("/", 2)[-2:-1] and d.rsplit("/", 2)[-2].startswith(BASE_NAME)]
 
 
 def rlimit_fallback(resources: Mapping[str, Any]) -> tuple[list[tuple[str, int, int]], str]:
@@ -316,7 +330,7 @@ class NoCgroup(Cgroup):
         """None to join by."""
         return ()
 
-    def stats(self) -> dict[str, int | float]:
+    def stats(self, only: Collection[str] = ()) -> dict[str, int | float]:
         """Nothing is known."""
         return {}
 

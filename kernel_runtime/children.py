@@ -6,25 +6,25 @@ at ``execve``; or the fault that stopped them.
 
 from __future__ import annotations
 
-import array
-import json
 import os
 import resource
 import signal
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from kernel_runtime import console, init, programs, reaper, sandbox, seccomp, spec, streams, users
+from kernel_runtime import console, init, orders, programs, reaper, rehearsal, sandbox, seccomp, spec, streams
 from kernel_runtime import syscalls as sc
 from kernel_runtime.errors import RuntimeFault, SetupError
-from kernel_runtime.protocol import Channel
+from kernel_runtime.joined import Joined
+from kernel_runtime.protocol import Channel, Message
 from kernel_runtime.spec import Process
+from kernel_runtime.stage import Stage
 
 if TYPE_CHECKING:
-    from kernel_runtime.monitor import Machine, Monitor, Request
+    from kernel_runtime.monitor import Machine, Monitor
 
 _SETUP_TIMEOUT = 30.0  # seconds; a hanging network file system must not hang the monitor for ever
 _JOINED = sc.CLONE_NEWNS | sc.CLONE_NEWNET | sc.CLONE_NEWIPC | sc.CLONE_NEWUTS | sc.CLONE_NEWCGROUP
@@ -33,21 +33,40 @@ _JOINED = sc.CLONE_NEWNS | sc.CLONE_NEWNET | sc.CLONE_NEWIPC | sc.CLONE_NEWUTS |
 class Child:
     """A forked process that will execute a program of the container."""
 
-    def __init__(self, pid: int, status: socket.socket) -> None:
-        self.pid, self._status = pid, status
+    def __init__(self, pid: int, channel: Channel) -> None:
+        self.pid, self.channel = pid, channel
         self.started = time.monotonic()
         self.status: int | None = None
         self.usage: resource.struct_rusage | None = None
-        self.console = -1
+        self.console = self.mounts = -1
+        self._fault: Message | None = None
 
-    def order(self, order: dict[str, Any], fds: list[int]) -> None:
-        """Send the process what it waits for."""
-        data = json.dumps(order).encode() + b"\n"
-        self._status.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else [])
+    def hand_on(self, line: bytes, fds: list[int]) -> None:
+        """Pass an order on to the process; fine if it is gone, which :meth:`wait_for_exec` tells."""
+        with suppress(OSError):
+            self.channel.send_line(line, tuple(fds))
+
+    def streams_are(self, fds: tuple[int, int, int]) -> None:
+        """Tell the process its standard streams, which are not the caller's own; -1 for none."""
+        self.channel.send({"streams": [fd >= 0 for fd in fds]}, tuple(fd for fd in fds if fd >= 0))
 
     def limits_are_set(self, rlimits: Any) -> None:
         """Let the process go on to its program."""
-        self._status.send(json.dumps(rlimits).encode())
+        self.channel.send({"rlimits": rlimits})
+
+    def is_ready(self) -> None:
+        """It can take an order; its mount namespace came along. Held open, that outlives the process."""
+        [self.mounts] = self.channel.take_fds()
+
+    def let_go_of_mounts(self) -> None:
+        """Unmounting 40 file systems takes milliseconds that nobody needs to wait for: only when all is told."""
+        if self.mounts >= 0:
+            os.close(self.mounts)
+            self.mounts = -1
+
+    def keep_fault(self, message: Message) -> None:
+        """It failed before there was anybody to tell."""
+        self._fault = message
 
     def wait_for_exec(self) -> list[Any]:
         """Wait until the program runs; the timings of the steps.
@@ -56,26 +75,31 @@ class Child:
             RuntimeFault: a step failed; the process is gone by then. ``exit_code`` is Docker's.
         """
         timings: list[Any] = []
-        self._status.settimeout(_SETUP_TIMEOUT)
+        if self._fault:
+            self._raise(self._fault)
+        self.channel.socket.settimeout(_SETUP_TIMEOUT)
         try:
-            while True:
-                try:
-                    data, ancillary, _, _ = self._status.recvmsg(1 << 20, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC)
-                except ConnectionResetError:
-                    continue  # it ended without reading its limits; what it told is still to be read
-                for _, _, payload in ancillary:
-                    self.console = array.array("i", payload[:4])[0]
-                if not data:
-                    return timings
-                if data[:1] == b"{":
-                    self._raise(json.loads(data))
-                if data[:1] == b"[":
-                    timings = json.loads(data)
+            while (message := self._next()) is not None:
+                if "fault" in message:
+                    self._raise(message)
+                timings = message.get("steps", timings)
+                if "ready" in message:
+                    self.is_ready()
+                if "console" in message:
+                    [self.console] = self.channel.take_fds()
+            return timings
         except TimeoutError:
             self.kill()
             raise SetupError("start", "", f"not ready within {_SETUP_TIMEOUT:.0f} s") from None
         finally:
-            self._status.close()
+            self.channel.close()
+
+    def _next(self) -> Message | None:
+        while True:
+            try:
+                return self.channel.receive()
+            except ConnectionResetError:
+                continue  # it ended without reading its limits; what it told is still to be read
 
     def _raise(self, data: dict[str, Any]) -> None:
         fault = RuntimeFault.from_dict(data["fault"])
@@ -157,126 +181,115 @@ class Child:
         }
 
 
-def prepare(machine: Machine, network: str, netns_fd: int, procs_files: tuple[str, ...]) -> Child:
+def prepare(
+    machine: Machine, network: str, netns_fd: int, procs_files: tuple[str, ...], door: socket.socket | None
+) -> Child:
     """Fork what will be a container's first process, before it is known which: cgroup joined, namespaces made.
 
-    From here on every fork of this process lands in the same pid namespace.
+    It takes its order at *door*, or from this process. From here on every fork of this process lands in the same pid
+    namespace.
     """
     sc.unshare(sc.CLONE_NEWPID)
-    return _fork(
-        (-1, -1, -1), lambda status: _wait_to_become_container(machine, network, netns_fd, procs_files, status)
-    )
+
+    def body(monitor: Channel) -> None:
+        sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
+        stage = sandbox.prepare(network, netns_fd, machine.in_user_namespace, machine.stage, procs_files)
+        rehearsal.of_first_process(stage)
+        with open("/proc/self/ns/mnt", "rb") as mounts:
+            monitor.send({"ready": True}, (mounts.fileno(),))
+        order = orders.take(monitor, door, machine.code)
+        if order:
+            message, (_, *stdio) = order
+            _become_container(machine, procs_files, stage, monitor, message, stdio)
+
+    return _fork((-1, -1, -1), body)
 
 
-def go(child: Child, request: Request, stdio: tuple[int, int, int]) -> None:
-    """Tell a prepared process which container it is; its descriptors travel along."""
-    order = {"request": request.to_dict(), "streams": [fd >= 0 for fd in stdio]}
-    child.started = time.monotonic()
-    child.order(order, [fd for fd in stdio if fd >= 0])
-
-
-def _wait_to_become_container(
-    machine: Machine, network: str, netns_fd: int, procs_files: tuple[str, ...], status: socket.socket
+def _become_container(
+    machine: Machine, procs_files: tuple[str, ...], stage: Stage, monitor: Channel, message: Message, stdio: list[int]
 ) -> None:
-    sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
-    stage = sandbox.prepare(network, netns_fd, machine.in_user_namespace, machine.stage, procs_files)
-    rehearse()
-    with Channel(status.dup()) as channel:
-        order = channel.receive()
-        fds = iter(channel.take_fds())
-    if order is None:
-        os._exit(0)  # the launcher has left
-    request = order["request"]
-    _take_streams(tuple(next(fds) if there else -1 for there in order["streams"]))
-    config = spec.load(os.path.join(request["bundle"], "config.json"))
+    _take_streams(_streams(monitor, message, stdio))
+    config = orders.config_of(message)
     if not config.process.terminal:
         os.setsid()
-    context = sandbox.Context(config, request["bundle"], machine.in_user_namespace, procs_files, status.fileno(), stage)
+    context = sandbox.Context(config, message["bundle"], machine.in_user_namespace, procs_files, monitor, stage)
     sandbox.furnish(context)
-    if request["explain"]:
-        status.send(json.dumps(context.timings).encode())
-    rlimits = _wait_for_limits(status)
-    if config.wants_init and reaper.fork_payload(status.fileno()):
+    if message.get("explain"):
+        monitor.send({"steps": context.timings})
+    rlimits: list[Any] = []
+    if config.resources != machine.limits:
+        limits = monitor.receive()  # it has set the cgroup's meanwhile; here is what it could not set there
+        if limits is None:
+            return
+        rlimits = limits["rlimits"]
+    if config.wants_init and reaper.fork_payload(monitor.fileno()):
         return
-    init.execute(config.process, _final(config, machine.rung, rlimits, status))
+    init.execute(config.process, _final(config, machine.rung, rlimits, monitor))
 
 
-def rehearse() -> None:
-    """Read a config once for nothing: a forked process copies each page of memory that it first touches."""
-    text = json.dumps(programs.sample_config())
-    config = spec.parse(json.loads(text))
-    programs.compile_for(config)
-    sandbox.recipe(config)
-    users.look_up("")
-
-
-def _wait_for_limits(status: socket.socket) -> Any:
-    """The monitor sets the cgroup's limits meanwhile; what it can't set there comes back as resource limits."""
-    data = status.recv(1 << 16)
-    if not data:
+def _streams(monitor: Channel, message: Message, stdio: list[int]) -> tuple[int, ...]:
+    """The caller's own descriptors, or what the monitor puts between; nothing where a terminal comes later."""
+    if message.get("terminal"):
+        return (-1, -1, -1)
+    if not message.get("log"):
+        return tuple(stdio) or (-1, -1, -1)
+    streams = monitor.receive()
+    if streams is None:
         os._exit(0)
-    return json.loads(data)
+    fds = iter(monitor.take_fds())
+    return tuple(next(fds) if there else -1 for there in streams["streams"])
 
 
-def _final(config: spec.Spec, rung: str, rlimits: Any, status: socket.socket) -> init.Final:
+def _final(config: spec.Spec, rung: str, rlimits: Any, monitor: Channel) -> init.Final:
     return init.Final(
         programs.compile_for(config),
-        status.fileno(),
+        monitor.fileno(),
         rung == "rootless-single",
         seccomp.flags(config.seccomp) if config.seccomp else 0,
         tuple(tuple(limit) for limit in rlimits),
     )
 
 
-@dataclass
-class Joined:
-    """A process that joined the container, and who asked for it."""
-
-    child: Child
-    channel: Channel
-    owned: bool
-    terminal: streams.Terminal | None
-
-    def finish(self) -> None:
-        """Tell the caller how it ended."""
-        if self.terminal:
-            self.terminal.drain()
-        try:
-            self.channel.send({"event": "exit", **self.child.outcome("", {})})
-        except OSError:
-            pass
-
-    def caller_left(self, channel: Channel) -> None:
-        """The caller's connection has ended: an owned process ends with it."""
-        if self.owned and channel is self.channel:
-            self.child.signal(signal.SIGKILL, group=True)
-
-
 def join(monitor: Monitor, channel: Channel, process: Process, fds: list[int], owned: bool) -> Joined:
-    """Fork a process into the running container.
+    """Fork a process into the running container; *fds* are its own from here on.
 
     Raises:
-        RuntimeFault: it could not be executed.
+        RuntimeFault: it could not be executed; nothing of it is left. ``exit_code`` is Docker's.
     """
-    pidfd = os.pidfd_open(monitor.child.pid)
-    given = tuple(fds) if len(fds) == 3 else (-1, -1, -1)
+    child = None
     try:
-        child = _fork(
-            (-1, -1, -1) if process.terminal else given,
-            lambda status: _become_joined(monitor, pidfd, process, status),
-        )
+        child = _fork_into(monitor, process, fds)
         child.wait_for_exec()
-    finally:
-        os.close(pidfd)
-        if not process.terminal:
-            for fd in fds:
-                os.close(fd)
-    terminal = streams.Terminal(monitor.selector, child.console, fds) if process.terminal else None
-    channel.send({"event": "started", "pid": child.pid})
-    return Joined(child, channel, owned, terminal)
+        terminal = streams.Terminal(monitor.selector, child.console, fds) if process.terminal else None
+    except BaseException:
+        if child and child.console >= 0:
+            os.close(child.console)  # the terminal was made, but the program could not be executed
+        _close(fds)
+        raise
+    if not terminal:
+        _close(fds)
+    return Joined(monitor, child, channel, owned, terminal)
 
 
-def _become_joined(monitor: Monitor, pidfd: int, process: Process, status: socket.socket) -> None:
+def _fork_into(monitor: Monitor, process: Process, fds: list[int]) -> Child:
+    given = tuple(fds) if len(fds) == 3 and not process.terminal else (-1, -1, -1)
+    _ = monitor.spec  # read now: behind setns its path would name a file of the container's
+    try:
+        pidfd = os.pidfd_open(monitor.child.pid)
+        try:
+            return _fork(given, lambda channel: _become_joined(monitor, pidfd, process, channel))
+        finally:
+            os.close(pidfd)
+    except OSError as error:  # ESRCH, ENOMEM: its first process is just ending
+        raise SetupError("exec in", monitor.request.id[:12], error.strerror or "", errno=error.errno or 0) from error
+
+
+def _close(fds: list[int]) -> None:
+    for fd in fds:
+        os.close(fd)
+
+
+def _become_joined(monitor: Monitor, pidfd: int, process: Process, channel: Channel) -> None:
     """Enter the container's namespaces; undumpable first, so that nothing inside can look into us (CVE-2016-9962)."""
     sc.prctl(sc.PR_SET_DUMPABLE, 0)
     if not process.terminal:
@@ -287,21 +300,23 @@ def _become_joined(monitor: Monitor, pidfd: int, process: Process, status: socke
     sc.setns(pidfd, _JOINED)
     os.chdir("/")
     if process.terminal:
-        slave = console.open_terminal("/dev/pts/ptmx", process, status.fileno())
+        slave = console.open_terminal("/dev/pts/ptmx", process, channel)
         console.take_terminal(slave)
-    init.execute(process, _final(monitor.spec, monitor.machine.rung, monitor.group.rlimits, status))
+    init.execute(process, _final(monitor.spec, monitor.machine.rung, monitor.group.rlimits, channel))
 
 
-def _fork(fds: tuple[int, ...], body: Callable[[socket.socket], None]) -> Child:
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+def _fork(fds: tuple[int, ...], body: Callable[[Channel], None]) -> Child:
+    ours, theirs = (Channel(end) for end in socket.socketpair())
     pid = os.fork()
     if pid:
         theirs.close()
         return Child(pid, ours)
     try:
         ours.close()
+        init.restore_signals()
         _take_streams(fds)
         body(theirs)
+        os._exit(0)  # nobody wants it any more
     except BaseException as error:  # noqa: BLE001 - everything goes to the monitor, then the process ends
         _report(theirs, error)
     finally:
@@ -316,13 +331,13 @@ def _take_streams(fds: tuple[int, ...]) -> None:
     os.close(null)
 
 
-def _report(status: socket.socket, error: BaseException) -> None:
+def _report(monitor: Channel, error: BaseException) -> None:
     if isinstance(error, RuntimeFault):
         fault = error
     else:
         fault = SetupError("start", "", f"{type(error).__name__}: {error}", errno=getattr(error, "errno", 0) or 0)
     code = init.exit_code_of(fault) if isinstance(fault, SetupError) else 125
     try:
-        status.send(json.dumps({"fault": fault.to_dict(), "exitCode": code}).encode())
+        monitor.send({"fault": fault.to_dict(), "exitCode": code})
     except OSError:
         pass

@@ -17,7 +17,7 @@ from typing import Any
 
 from kernel_runtime import state
 from kernel_runtime.errors import NotRunning, ProtocolError, RuntimeFault
-from kernel_runtime.protocol import Channel, Message, connect
+from kernel_runtime.protocol import Channel, Message, connect, door_path
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _START_TIMEOUT = 60.0
@@ -71,6 +71,10 @@ class Connection:
         """The socket's descriptor, readable when an event waits."""
         return self._channel.fileno()
 
+    def take_fds(self) -> list[int]:
+        """Descriptors that came with an event; the caller closes them."""
+        return self._channel.take_fds()
+
     @property
     def has_event(self) -> bool:
         """Whether an event has arrived together with the last one; the descriptor tells only of later ones."""
@@ -103,7 +107,7 @@ class Connection:
         if message is None:
             return {"event": "gone"}
         if message.get("event") == "fault":
-            raise RuntimeFault.from_dict(message["fault"])
+            raise _fault(message)
         return message
 
     def wait(self) -> Exit:
@@ -175,6 +179,22 @@ class Client:
         """Remove a folder of the store whose files may belong to mapped ids."""
         self._ask_launcher({"op": "delete", "path": bundle})
 
+    def open_root(self, bundle: str) -> int:
+        """A descriptor of a container's merged root (see :mod:`kernel_runtime.merged`); the caller closes it.
+
+        Raises:
+            RuntimeFault: it can't be opened.
+        """
+        for _ in range(3):
+            with self.request({"op": "root", "path": bundle}) as connection:
+                event = connection.next_event()
+                fds = connection.take_fds()
+                if fds:
+                    return fds[0]
+                if event["event"] not in ("outdated", "gone"):
+                    break
+        raise ProtocolError("open root", bundle, "no descriptor came", f"See {self._log_path()}.")
+
     def quit(self) -> None:
         """Ask a running launcher to leave; containers go on."""
         try:
@@ -240,19 +260,28 @@ class Client:
 
     # -- containers --------------------------------------------------------------------------------------------
 
-    def start(self, bundle: str, stdio: tuple[int, int, int] | None, **options: Any) -> tuple[Connection, Message]:
-        """Start the container of *bundle* (config.json in it); the connection and its ``started`` event.
+    def start(
+        self,
+        bundle: str,
+        stdio: tuple[int, int, int] | None,
+        knock: Channel | None = None,
+        **options: Any,
+    ) -> tuple[Connection, Message]:
+        """Start the container of *bundle*; the connection and its ``started`` event.
 
         Args:
             stdio: descriptors for the container's 0, 1, 2; ``None`` for none (``log`` should be set then).
-            options: fields of :class:`kernel_runtime.monitor.Request`.
+            knock: what :meth:`knock` gave; closed here.
+            options: fields of :class:`kernel_runtime.orders.Request`; and ``config``, the decoded config.json, which is
+                read from the bundle else.
 
         Raises:
             RuntimeFault: it could not be started, with ``exit_code``; nothing is left behind.
         """
         message = {"op": "start", "bundle": bundle, "id": os.path.basename(bundle), **options}
         for _ in range(3):
-            connection = self.request(message, stdio or ())
+            connection = self._order(message, stdio or (), knock)
+            knock = None
             try:
                 event = connection.next_event()
             except BaseException:
@@ -263,11 +292,33 @@ class Client:
             connection.close()
             if event["event"] == "exit":
                 raise _fault(event)
-            if event["event"] == "gone" and not os.path.exists(os.path.join(bundle, "config.json")):
+            if event["event"] == "gone" and (state.read(bundle) or not os.path.isdir(bundle)):
                 raise ProtocolError(
                     "start", os.path.basename(bundle)[:12], "its monitor ended", f"See {self._log_path()}."
                 )
         raise ProtocolError("start", bundle, "the launcher gave no answer", f"See {self._log_path()}.")
+
+    def knock(self, network: str) -> Channel | None:
+        """Wake a container that waits for an order, which must follow at once; ``None`` where none waits.
+
+        It takes half a millisecond to wake: time in which the order can be written.
+        """
+        try:
+            return connect(door_path(self.runtime, network))
+        except OSError:
+            return None
+
+    def _order(self, message: Message, stdio: tuple[int, ...], knock: Channel | None) -> Connection:
+        """Give an order to a container that waits for one, else to the launcher."""
+        channel = knock or self.knock(str(message.get("network", "none")))
+        if channel is None:
+            return self.request(message, stdio)
+        try:
+            channel.send({**message, "code": fingerprint()}, stdio)
+        except OSError:
+            channel.close()
+            return self.request(message, stdio)
+        return Connection(channel)
 
     def connect(self, container_id: str) -> Connection:
         """Talk to the monitor of a running container.

@@ -6,21 +6,20 @@ The slave is had from the master (TIOCGPTPEER), never by a path of the image, an
 
 from __future__ import annotations
 
-import array
 import fcntl
 import os
-import socket
 import struct
 import termios
 
 from kernel_runtime import syscalls as sc
 from kernel_runtime.mounts import Root, bind
+from kernel_runtime.protocol import Channel
 from kernel_runtime.spec import Process
 
-_TIOCSPTLCK, _TIOCGPTPEER = 0x40045431, 0x5441
+_TIOCSPTLCK, _TIOCGPTPEER, _TIOCGPTN = 0x40045431, 0x5441, 0x80045430
 
 
-def open_console(root: Root, process: Process, to_monitor: int) -> None:
+def open_console(root: Root, process: Process, to_monitor: Channel) -> None:
     """Make this process the leader of a session on a new terminal: standard streams, /dev/console, controlling tty."""
     with root.resolve("/dev/pts/ptmx", follow=False) as path:
         slave = open_terminal(path, process, to_monitor)
@@ -29,7 +28,7 @@ def open_console(root: Root, process: Process, to_monitor: int) -> None:
     take_terminal(slave)
 
 
-def open_terminal(ptmx: str, process: Process, to_monitor: int) -> int:
+def open_terminal(ptmx: str, process: Process, to_monitor: Channel) -> int:
     """Open a terminal pair through *ptmx*, send the master to the monitor, return the slave."""
     master = os.open(ptmx, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     try:
@@ -37,9 +36,7 @@ def open_terminal(ptmx: str, process: Process, to_monitor: int) -> int:
         if process.console_size:
             resize(master, *process.console_size)
         slave: int = fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY)
-        with socket.socket(fileno=os.dup(to_monitor)) as channel:
-            rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [master]))
-            channel.sendmsg([b"T"], [rights])
+        to_monitor.send({"console": True}, (master,))
     finally:
         os.close(master)
     return slave
@@ -58,3 +55,8 @@ def take_terminal(slave: int) -> None:
 def resize(master: int, rows: int, columns: int) -> None:
     """Tell the terminal its size in characters."""
     fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+
+def number(master: int) -> int:
+    """N of the terminal's /dev/pts/N."""
+    return int(struct.unpack("i", fcntl.ioctl(master, _TIOCGPTN, bytes(4)))[0])

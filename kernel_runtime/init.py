@@ -56,7 +56,6 @@ def execute(process: Process, final: Final) -> None:
     program = _find(process.args[0], environment["PATH"])
     os.closerange(3, final.status_fd)
     os.closerange(final.status_fd + 1, 1 << 20)
-    restore_signals()
     sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
     if process.no_new_privileges:
         sc.prctl(sc.PR_SET_NO_NEW_PRIVS, 1)

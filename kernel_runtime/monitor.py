@@ -10,57 +10,32 @@ Not here: how a process becomes a container (:mod:`sandbox`), and what is done w
 
 from __future__ import annotations
 
+import json
 import os
+import select
 import selectors
 import signal
 import socket
+import sys
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeVar
 
-from kernel_runtime import cgroups, children, state, trees
+from kernel_runtime import cgroups, children, orders, reading, rehearsal, state, trees
 from kernel_runtime.children import Child
 from kernel_runtime.errors import NotRunning, ProtocolError, RuntimeFault, SetupError
+from kernel_runtime.joined import GRACE, INTERRUPT, OPERATIONS, Joined
+from kernel_runtime.orders import Request
 from kernel_runtime.protocol import Channel, Message, listen, peer_uid
-from kernel_runtime.spec import load, parse_process
-from kernel_runtime.streams import Streams
+from kernel_runtime.spec import Spec, parse_process
+from kernel_runtime.streams import STARTER, Streams
 
 _T = TypeVar("_T")
 
-GRACE = 3.0  # seconds between SIGINT, SIGTERM and SIGKILL of an interrupt
 _DEAF_GRACE = 0.1  # the same where PID 1 does not listen to the signal: the kernel drops it then
-
-
-@dataclass
-class Request:
-    """What the caller asked for besides config.json; field names are those of the message."""
-
-    bundle: str
-    id: str
-    owned: bool = False
-    remove: bool = False
-    log: bool = False
-    log_max_size: int = 10 * 1024 * 1024
-    log_max_file: int = 1
-    timeout: float = 0.0
-    stop_signal: int = signal.SIGTERM
-    explain: bool = False
-    network: str = "none"
-    terminal: bool = False
-
-    def to_dict(self) -> dict[str, Any]:
-        """As a message."""
-        return asdict(self)
-
-    @staticmethod
-    def parse(message: Message) -> Request:
-        """Check a ``start`` message."""
-        known = {name: message[name] for name in Request.__dataclass_fields__ if name in message}
-        try:
-            return Request(**known)
-        except TypeError as error:
-            raise ProtocolError("start", "", str(error)) from error
 
 
 @dataclass
@@ -71,6 +46,8 @@ class Machine:
     runtime: str
     hierarchy: cgroups.Hierarchy
     stage: str
+    code: str
+    limits: Mapping[str, Any] = field(default_factory=dict)  # OCI resources that prepared containers have already
 
     @property
     def in_user_namespace(self) -> bool:
@@ -78,45 +55,81 @@ class Machine:
         return self.rung != "root"
 
 
-def wait_and_run(machine: Machine, launcher: Channel, network: str, netns_fd: int) -> int:
+def wait_and_run(machine: Machine, launcher: Channel, door: socket.socket | None, network: str, netns_fd: int) -> int:
     """The whole life of a monitor process: prepare a first process, wait for an order, run that container.
 
-    The launcher keeps one such process ready, so that a start need not wait for forks, cgroup and namespaces. When the
-    launcher leaves without an order, everything prepared is given back.
+    The launcher keeps one such process ready, so that a start need not wait for forks, cgroup and namespaces: it takes
+    the order of the next caller at *door* itself. When the launcher leaves without an order, everything prepared is
+    given back.
     """
-    group = machine.hierarchy.create(group_id(), {}) if machine.hierarchy.kind != "none" else None
-    child = children.prepare(machine, network, netns_fd, group.procs_files if group else ())
+    group = machine.hierarchy.create(state.group_id(), machine.limits) if machine.hierarchy.kind != "none" else None
+    child = children.prepare(machine, network, netns_fd, group.procs_files if group else (), door)
     if netns_fd >= 0:
         os.close(netns_fd)
-    message = launcher.receive()
-    fds = launcher.take_fds()
+    rehearsal.of_monitor(group)
+    order = _wait_for_order(machine, launcher, child, door)
     launcher.close()
-    if message is None:
+    if door:
+        door.close()
+    if order is None:
         _give_back(group, child)
         return 0
-    caller = Channel(socket.socket(fileno=fds.pop(0)))
-    return Monitor(machine, Request.parse(message), caller).run(group, child, fds)
+    message, (caller, *stdio) = order
+    return _run(machine, message, Channel(socket.socket(fileno=caller)), stdio, group, child)
+
+
+def _run(
+    machine: Machine, message: Message, caller: Channel, stdio: list[int], group: cgroups.Cgroup | None, child: Child
+) -> int:
+    try:
+        request = Request.parse(message)
+    except ProtocolError as fault:
+        caller.send({"event": "fault", "fault": fault.to_dict()})
+        _give_back(group, child)
+        return 0
+    selector = selectors.PollSelector()
+    return Monitor(machine, request, caller, child, selector, Streams(selector, request, stdio), message).run(group)
+
+
+def _wait_for_order(
+    machine: Machine, launcher: Channel, child: Child, door: socket.socket | None
+) -> tuple[Message, list[int]] | None:
+    """The next order and its descriptors, the caller's first; ``None`` once the launcher has left.
+
+    What the launcher hands on is passed to the first process, what that took at the door is told the launcher.
+    """
+    poll = select.poll()
+    poll.register(launcher, select.POLLIN)
+    poll.register(child.channel, select.POLLIN)
+    while True:
+        if not child.channel.has_message and launcher.fileno() in [fd for fd, _ in poll.poll()]:
+            line = launcher.receive_line()
+            if line is None:
+                return None
+            fds = launcher.take_fds()
+            child.hand_on(line, fds)
+            return json.loads(line), fds
+        line = child.channel.receive_line()
+        message = json.loads(line) if line else _KILLED
+        if line is None or "fault" in message:
+            child.keep_fault(message)  # for the next caller
+            return orders.take(launcher, door, machine.code)
+        if "ready" in message:
+            child.is_ready()
+            continue
+        with suppress(OSError):  # it has just been killed: the next one finds this container in the store
+            launcher.send_line(line)
+        if message["code"] == machine.code:
+            return message, child.channel.take_fds()
+
+
+_KILLED = {"fault": SetupError("start", "", "its first process was killed").to_dict(), "exitCode": 125}
 
 
 def _give_back(group: cgroups.Cgroup | None, child: Child) -> None:
     child.kill()
     if group:
         group.destroy()
-
-
-def group_id() -> str:
-    """The cgroup's name tells its monitor: a group whose monitor is dead belongs to nobody."""
-    pid = os.getpid()
-    return f"{pid}-{state.start_time(pid)}"
-
-
-class LivingMonitors:
-    """For :meth:`Hierarchy.sweep`: contains the names of groups whose monitor lives."""
-
-    def __contains__(self, name: object) -> bool:
-        """Whether the monitor that *name* tells of lives."""
-        pid, _, started = str(name).partition("-")
-        return pid.isdigit() and started.isdigit() and state.is_alive(int(pid), int(started))
 
 
 @dataclass
@@ -126,17 +139,19 @@ class Monitor:
     machine: Machine
     request: Request
     caller: Channel | None
-    selector: selectors.BaseSelector = field(default_factory=selectors.PollSelector)
+    child: Child
+    selector: selectors.BaseSelector
+    streams: Streams
+    message: Message
     state: dict[str, Any] = field(default_factory=dict)
     timers: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
     waiters: list[Channel] = field(default_factory=list)
-    execs: dict[int, children.Joined] = field(default_factory=dict)
+    execs: dict[int, Joined] = field(default_factory=dict)  # by process id, while they live
+    exec_callers: dict[Channel, Joined | None] = field(default_factory=dict)  # None: it could not be executed
     reason: str = ""
-    mounts_fd: int = -1  # holds the mount namespace until the end has been told
 
-    def run(self, group: cgroups.Cgroup | None, child: Child, stdio: list[int]) -> int:
-        """Make *child* the container, serve it until it has ended, leave nothing. Returns 0, this process's status."""
-        self.child = child
+    def run(self, group: cgroups.Cgroup | None) -> int:
+        """Make the first process the container, serve it until it has ended, leave nothing. Returns the exit status."""
         path = state.monitor_socket(self.machine.runtime, self.request.id)
         listener = listen(path)
         wake, waker = socket.socketpair()
@@ -145,28 +160,29 @@ class Monitor:
         try:
             signal.signal(signal.SIGCHLD, lambda *_: None)
             signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
-            self._start(group, stdio)
-            self._serve(listener, wake)
+            self._start(group)
+            return self._serve(listener, wake)
         except RuntimeFault as fault:
-            self._finish_failed(fault, group)
+            return self._finish_failed(fault, group)
         finally:
-            self._clean(path)
-        return 0
+            state.remove_socket(path)
 
-    def _start(self, group: cgroups.Cgroup | None, stdio: list[int]) -> None:
-        self.streams = Streams(self.selector, self.request, stdio)
-        children.go(self.child, self.request, self.streams.child_fds())
-        place = f"/proc/{self.child.pid}/ns/mnt"
-        self.mounts_fd = self._unless_failed(lambda: os.open(place, os.O_RDONLY | os.O_CLOEXEC))
-        self.spec = load(os.path.join(self.request.bundle, "config.json"))
-        self.group = group or self.machine.hierarchy.create(self.request.id, self.spec.resources)
-        if group:
-            group.update(self.spec.resources)
-        self._unless_failed(lambda: self.child.limits_are_set(self.group.rlimits))
+    def _start(self, group: cgroups.Cgroup | None) -> None:
+        """What is left to do while the first process makes itself the container; then wait for its program to run."""
+        self.child.started = time.monotonic()
+        pid = self.child.pid
+        if self.request.log and not self.request.terminal:
+            self._unless_failed(lambda: self.child.streams_are(self.streams.child_fds()))
+        resources = orders.resources_of(self.message)
+        self.group = group or self.machine.hierarchy.create(self.request.id, resources)
+        if resources != self.machine.limits:
+            if group:
+                group.update({**orders.NO_LIMITS, **resources})
+            self._unless_failed(lambda: self.child.limits_are_set(self.group.rlimits))
+        # Told a moment ahead, while there is time for it; a fault replaces it.
+        self._record("running", pid=pid, pidStart=state.start_time(pid), startedAt=time.time())
         timings = self.child.wait_for_exec()
         self.streams.started(self.child.console)
-        pid = self.child.pid
-        self._record("running", pid=pid, pidStart=state.start_time(pid), startedAt=time.time())
         news: dict[str, Any] = {"event": "started", "pid": pid}
         if self.group.notice:
             news["notice"] = self.group.notice
@@ -182,9 +198,14 @@ class Monitor:
             self.child.wait_for_exec()
             raise SetupError("start", "", "its first process was killed") from error
 
+    @cached_property
+    def spec(self) -> Spec:
+        """The container's config.json; wanted by those that join it."""
+        return orders.config_of(self.message)
+
     # -- the loop ----------------------------------------------------------------------------------------------
 
-    def _serve(self, listener: socket.socket, wake: socket.socket) -> None:
+    def _serve(self, listener: socket.socket, wake: socket.socket) -> int:
         self.selector.register(listener, selectors.EVENT_READ, lambda: self._accept(listener))
         self.selector.register(wake, selectors.EVENT_READ, lambda: self._reap(wake))
         if self.caller:
@@ -194,7 +215,7 @@ class Monitor:
             for key, _ in self.selector.select(self._run_timers()):
                 key.data()
         self.streams.drain()
-        self._finish()
+        return self._finish()
 
     def after(self, seconds: float, action: Callable[[], None]) -> None:
         """Call *action* in *seconds*, while the container lives."""
@@ -246,8 +267,9 @@ class Monitor:
         self.selector.unregister(channel)
         if channel in self.waiters:
             self.waiters.remove(channel)
-        for joined in self.execs.values():
-            joined.caller_left(channel)
+        if joined := self.exec_callers.pop(channel, None):
+            joined.caller_left()
+        self.streams.leave(self._guest(channel))
         channel.close()
         if channel is self.caller:
             self.caller = None
@@ -257,11 +279,14 @@ class Monitor:
     def _answer(self, channel: Channel, message: Message) -> None:
         handler = _HANDLERS.get(str(message.get("op")))
         try:
+            if channel in self.exec_callers and message.get("op") in OPERATIONS:
+                handler = Monitor._ask_joined
             if handler is None:
                 raise ProtocolError("answer", str(message.get("op")), "unknown request")
             handler(self, channel, message)
         except RuntimeFault as fault:
-            channel.send({"event": "fault", "fault": fault.to_dict()})
+            code = getattr(fault, "exit_code", 125)
+            channel.send({"event": "fault", "fault": fault.to_dict(), "exitCode": code})
 
     def _signal(self, channel: Channel, message: Message) -> None:
         self.child.signal(int(message["signal"]), group=bool(message.get("group")))
@@ -273,7 +298,7 @@ class Monitor:
         channel.send({"event": "done"})
 
     def _interrupt(self, channel: Channel, _message: Message) -> None:
-        self.stop("interrupted", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+        self.stop("interrupted", list(INTERRUPT))
 
     def _wait(self, channel: Channel, _message: Message) -> None:
         self.waiters.append(channel)
@@ -281,28 +306,50 @@ class Monitor:
     def _resize(self, channel: Channel, message: Message) -> None:
         self.streams.resize(int(message["rows"]), int(message["columns"]))
 
+    def _reads(self, channel: Channel, _message: Message) -> None:
+        channel.send({"event": "reads", "waits": reading.waits(self.child.pid, self.streams.typed)})
+
     def _stats(self, channel: Channel, _message: Message) -> None:
         channel.send({"event": "stats", **self.group.stats()})
 
     def _freeze(self, channel: Channel, message: Message) -> None:
         if message["op"] == "pause":
             self.group.freeze()
+            self._record("paused", cgroupFiles=list(self.group.procs_files))  # version 1 has joined one more
         else:
-            self.group.thaw()
-        self._record("paused" if message["op"] == "pause" else "running")
+            self._thaw()
         channel.send({"event": "done"})
 
-    def _attach(self, channel: Channel, _message: Message) -> None:
-        self.streams.attach(channel.take_fds())
+    def _thaw(self) -> None:
+        self.group.thaw()
+        self._record("running")
+
+    def _attach(self, channel: Channel, message: Message) -> None:
+        self.streams.attach(channel, channel.take_fds(), bool(message.get("stdin")))
         self.waiters.append(channel)
         channel.send({"event": "attached"})
+
+    def _detach(self, channel: Channel, _message: Message) -> None:
+        """The caller goes, the container stays, even an owned one."""
+        self.request.owned = self.request.owned and channel is not self.caller
+        self.streams.leave(self._guest(channel))
+        channel.send({"event": "detached"})
+
+    def _guest(self, channel: Channel) -> object:
+        return STARTER if channel is self.caller else channel
 
     def _exec(self, channel: Channel, message: Message) -> None:
         if self.child.status is not None:
             raise NotRunning("exec in", self.request.id, "the container has ended")
+        self.exec_callers[channel] = None
         process = parse_process(message.get("process"), "exec: process")
         joined = children.join(self, channel, process, channel.take_fds(), bool(message.get("owned", True)))
-        self.execs[joined.child.pid] = joined
+        self.execs[joined.child.pid] = self.exec_callers[channel] = joined
+        channel.send({"event": "started", "pid": joined.child.pid})
+
+    def _ask_joined(self, channel: Channel, message: Message) -> None:
+        if joined := self.exec_callers[channel]:
+            joined.answer(message)
 
     # -- ending ------------------------------------------------------------------------------------------------
 
@@ -315,45 +362,52 @@ class Monitor:
         number = signals[0]
         deaf = number != signal.SIGKILL and not self.child.listens_to(number)
         self.child.signal(number, group=True)
+        if self.state.get("status") == "paused":
+            self._thaw()  # frozen by cgroup v1 it would not even die of SIGKILL; docker does so, too
         if signals[1:]:
             wait = min(grace, _DEAF_GRACE) if deaf else grace
             self.after(wait, lambda: self.stop(reason, signals[1:], grace))
 
-    def _finish(self) -> None:
-        stats, events = self.group.stats(), self.group.events()
+    def _finish(self) -> int:
+        stats, events = self.group.stats(only=("cpu_seconds", "memory_peak")), self.group.events()
         outcome = self.child.outcome(self.reason, events)
         outcome.update(
             cpuSeconds=stats.get("cpu_seconds", self.child.cpu_seconds),
             peakMemory=stats.get("memory_peak", self.child.peak_memory),
             finishedAt=time.time(),
         )
-        self._end(outcome)
+        return self._end(outcome)
 
-    def _finish_failed(self, fault: RuntimeFault, group: cgroups.Cgroup | None) -> None:
+    def _finish_failed(self, fault: RuntimeFault, group: cgroups.Cgroup | None) -> int:
         code = getattr(fault, "exit_code", 125)
         self.group = getattr(self, "group", None) or group or self.machine.hierarchy.create(self.request.id, {})
-        self._end({"exitCode": code, "reason": "fault", "fault": fault.to_dict(), "finishedAt": time.time()})
+        return self._end({"exitCode": code, "reason": "fault", "fault": fault.to_dict(), "finishedAt": time.time()})
 
-    def _end(self, outcome: dict[str, Any]) -> None:
+    def _end(self, outcome: dict[str, Any]) -> int:
+        """Record and tell the end, then give everything back; 1 where a group could not be, for the launcher to sweep.
+
+        Nobody waits for the cgroup: removing one can take the kernel ten milliseconds while another is joined.
+        """
         self.child.kill()
         for joined in self.execs.values():
             joined.child.kill()
             joined.finish()
-        self.group.destroy()
-        if not self.request.remove:
+        gone = ""
+        if self.request.remove:
+            gone = trees.put_aside(self.request.bundle)
+        else:
             self._record("stopped", **outcome)
-            self._tell({"event": "exit", **outcome})
-            return
-        gone = trees.put_aside(self.request.bundle)
         self._tell({"event": "exit", **outcome})
-        self._let_go_of_mounts()
-        trees.remove(gone)
-
-    def _let_go_of_mounts(self) -> None:
-        """Unmounting takes milliseconds, which the end of the last process need not wait for: see ``mounts_fd``."""
-        if self.mounts_fd >= 0:
-            os.close(self.mounts_fd)
-            self.mounts_fd = -1
+        try:
+            self.group.destroy()
+        except RuntimeFault as fault:
+            print(fault, file=sys.stderr)
+            return 1
+        finally:
+            self.child.let_go_of_mounts()
+            if gone:
+                trees.remove(gone)
+        return 0
 
     def _record(self, status: str, **fields: Any) -> None:
         if not self.state:
@@ -373,12 +427,6 @@ class Monitor:
             except OSError:
                 continue
 
-    def _clean(self, path: str) -> None:
-        try:
-            os.unlink(path)
-        except FileNotFoundError:
-            pass
-
 
 _HANDLERS: dict[str, Callable[[Monitor, Channel, Message], None]] = {
     "signal": Monitor._signal,
@@ -386,9 +434,11 @@ _HANDLERS: dict[str, Callable[[Monitor, Channel, Message], None]] = {
     "interrupt": Monitor._interrupt,
     "wait": Monitor._wait,
     "resize": Monitor._resize,
+    "reads": Monitor._reads,
     "stats": Monitor._stats,
     "pause": Monitor._freeze,
     "unpause": Monitor._freeze,
     "attach": Monitor._attach,
+    "detach": Monitor._detach,
     "exec": Monitor._exec,
 }

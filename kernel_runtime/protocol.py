@@ -43,7 +43,11 @@ class Channel:
         Raises:
             OSError: the other end is gone.
         """
-        data = json.dumps(message, separators=(",", ":")).encode() + b"\n"
+        self.send_line(json.dumps(message, separators=(",", ":")).encode(), fds)
+
+    def send_line(self, line: bytes, fds: tuple[int, ...] = ()) -> None:
+        """Send a message that is encoded already."""
+        data = line + b"\n"
         if fds:
             rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))
             sent = self.socket.sendmsg([data], [rights])
@@ -56,12 +60,16 @@ class Channel:
 
         Descriptors that came along are appended to :attr:`fds`, close-on-exec; the caller owns them.
         """
-        while True:
-            message = self.pop()
-            if message is not None:
-                return message
+        line = self.receive_line()
+        return None if line is None else _decoded(line)
+
+    def receive_line(self) -> bytes | None:
+        """The same, not decoded: for whoever passes it on."""
+        while b"\n" not in self._buffer:
             if not self.fill():
                 return None
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return line
 
     def fill(self) -> bool:
         """Read once from the socket; ``False`` at its end."""
@@ -84,17 +92,10 @@ class Channel:
 
     def pop(self) -> Message | None:
         """A message that has arrived whole, or ``None``."""
-        line, newline, rest = self._buffer.partition(b"\n")
-        if not newline:
+        if not self.has_message:
             return None
-        self._buffer = rest
-        try:
-            message = json.loads(line)
-        except ValueError as error:
-            raise ProtocolError("read message", "", str(error)) from error
-        if not isinstance(message, dict):
-            raise ProtocolError("read message", "", "not an object")
-        return message
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return _decoded(line)
 
     def take_fds(self) -> list[int]:
         """The descriptors received so far; the caller must close them."""
@@ -114,6 +115,21 @@ class Channel:
         for fd in self.take_fds():
             os.close(fd)
         self.socket.close()
+
+
+def _decoded(line: bytes) -> Message:
+    try:
+        message = json.loads(line)
+    except ValueError as error:
+        raise ProtocolError("read message", "", str(error)) from error
+    if not isinstance(message, dict):
+        raise ProtocolError("read message", "", "not an object")
+    return message
+
+
+def door_path(runtime: str, network: str) -> str:
+    """Where a prepared monitor with a certain network takes the next order."""
+    return os.path.join(runtime, f"{network}.door")
 
 
 def peer_uid(sock: socket.socket) -> int:

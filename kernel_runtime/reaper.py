@@ -40,9 +40,10 @@ def _take_foreground() -> None:
 def _serve(payload: int) -> int:
     wanted = signal.valid_signals() - _NOT_FORWARDED - _FAULTS
     signal.set_wakeup_fd(-1)
-    for handled in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM):
-        signal.signal(handled, signal.SIG_DFL)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_BLOCK, wanted | {signal.SIGCHLD})
+    for handled in wanted:
+        signal.signal(handled, _never_called)
     while True:
         code = _reap(payload)
         if code is not None:
@@ -50,6 +51,10 @@ def _serve(payload: int) -> int:
         number = signal.sigwait(wanted | {signal.SIGCHLD})
         if number != signal.SIGCHLD:
             _forward(payload, number)
+
+
+def _never_called(*_: object) -> None:
+    """sigwait(3) takes the signals; but that PID 1 listens is seen by its handlers (:meth:`Child.listens_to`)."""
 
 
 def _reap(payload: int) -> int | None:

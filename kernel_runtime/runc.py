@@ -29,8 +29,10 @@ def run(store: str, options: dict[str, str], words: list[str]) -> int:
     bundle = os.path.abspath(options.get("bundle") or os.getcwd())
     client = Client(store, rung=options.get("rung", ""))
     config = load(os.path.join(bundle, "config.json"))
-    needs = {"network": config.network, "terminal": config.process.terminal}
-    connection, _ = client.start(bundle, (0, 1, 2), id=container_id, owned=True, **needs)
+    terminal = config.process.terminal
+    connection, _ = client.start(
+        bundle, (0, 1, 2), id=container_id, owned=True, network=config.network, terminal=terminal
+    )
     with connection:
         while True:
             try:

@@ -17,6 +17,7 @@ from kernel_runtime import console, devices, mounts, network, sysctls
 from kernel_runtime import syscalls as sc
 from kernel_runtime.errors import RuntimeFault, SetupError
 from kernel_runtime.mounts import Root
+from kernel_runtime.protocol import Channel
 from kernel_runtime.spec import Mount, Process, Spec
 from kernel_runtime.stage import MASKED, READONLY, TREES, Stage
 
@@ -29,14 +30,16 @@ class Context:
     bundle: str
     in_user_namespace: bool
     procs_files: tuple[str, ...] = ()
-    console_socket: int = -1
+    monitor: Channel | None = None
     stage: Stage | None = None
     timings: list[tuple[str, float]] = field(default_factory=list)
     _root: Root | None = None
 
     @property
     def root_path(self) -> str:
-        """The mount point of the root file system on the host."""
+        """The mount point of the root file system on the host: the root itself, where config.json mounts none on it."""
+        if self.stage and any(mount.destination == "/" for mount in self.spec.mounts):
+            return self.stage.root
         return os.path.join(self.bundle, self.spec.root_path)
 
     @property
@@ -130,6 +133,8 @@ def furnish(context: Context) -> None:
 
 
 def _mount_step(mount: Mount) -> Step:
+    if mount.type == "data":
+        return Step("bind", mount.destination, "move_mount(2)", "its own text", lambda c: _mount_data(c, mount))
     if mount.type == "cgroup":
         return Step("bind", mount.destination, "move_mount(2)", "its own cgroup", lambda c: _bind_cgroup(c, mount))
     why = {"proc": "its own processes", "tmpfs": "memory", "bind": f"from {mount.source}", "overlay": "copy-on-write"}
@@ -190,12 +195,22 @@ def _bind_cgroup(context: Context, mount: Mount) -> None:
         mounts.mount_cgroup(context.root, mount, context.procs_files)
 
 
+def _mount_data(context: Context, mount: Mount) -> None:
+    if context.stage is None:
+        raise SetupError("mount", mount.destination, "there is no stage to write it on")
+    mode = next((int(option[5:], 8) for option in mount.options if option.startswith("mode=")), 0o644)
+    options = ("bind", *(option for option in mount.options if not option.startswith("mode=")))
+    path = context.stage.write(mount.source, mode)
+    mounts.mount_one(context.root, Mount(mount.destination, "bind", path, options))
+
+
 def _furnish_dev(context: Context) -> None:
     devices.furnish(context.root, context.spec.devices)
 
 
 def _open_console(context: Context) -> None:
-    console.open_console(context.root, context.spec.process, context.console_socket)
+    assert context.monitor is not None
+    console.open_console(context.root, context.spec.process, context.monitor)
 
 
 def _make_readonly(context: Context, paths: tuple[str, ...]) -> None:

@@ -95,6 +95,9 @@ _TYPE, _CHARACTER, _BLOCK = 0o170000, 0o020000, 0o060000
 _HARMLESS_TYPES = (0, 0o010000, 0o100000, 0o140000)  # a regular file twice, a FIFO, a socket
 
 
+DEFAULT = "default"  # in an order: Docker's default filter for its default capabilities
+
+
 def default_profile(capabilities: Collection[str], machine: str | None = None) -> dict[str, Any]:
     """Docker's default filter, for a container that holds *capabilities* (``CAP_…``), as an OCI object.
 

@@ -3,9 +3,10 @@
 Pure: reads no file but the one given and changes nothing. What the runtime does not support is refused here, by name,
 so that no later step has to guess. Source of the fields: https://github.com/opencontainers/runtime-spec (1.2).
 
-Three additions of ours, which other runtimes ignore or refuse:
+Four additions of ours, which other runtimes ignore or refuse:
 
 * a ``mounts`` entry whose destination is ``/`` is the root file system itself (an overlay over layers);
+* one of type ``data`` is a small file whose text is its ``source`` (options ``mode=0755`` and those of a bind);
 * ``process.user.username`` is Docker's ``name|uid[:group|gid]``, looked up inside the root file system, as are the
   names or numbers in ``process.user.additionalGroups``;
 * annotations ``org.nb-containers.*`` (see the constants below).

@@ -14,6 +14,7 @@ from kernel_runtime import syscalls as sc
 from kernel_runtime.mounts import Root
 from kernel_runtime.spec import Mount, Spec
 
+_MOST_BYTES = 8 * 1024 * 1024  # as much as an order may be long
 _HIDDEN = ("nosuid", "noexec", "nodev")
 PROC = Mount("/proc", "proc", "proc", _HIDDEN)
 DEV = (
@@ -35,9 +36,11 @@ class Stage:
     """The finished trees, mounted beneath *path* in this process's mount namespace."""
 
     def __init__(self, path: str, in_user_namespace: bool, procs_files: tuple[str, ...], own_network: bool) -> None:
-        sc.mount("tmpfs", path, "tmpfs", sc.MS_NOSUID | sc.MS_NODEV, "mode=700,size=1m")
+        sc.mount("tmpfs", path, "tmpfs", sc.MS_NOSUID | sc.MS_NODEV, f"mode=700,size={_MOST_BYTES}")
         sc.mount(None, path, None, sc.MS_PRIVATE)
-        self.path = path
+        self.path, self.in_user_namespace, self._files = path, in_user_namespace, 0
+        self.root = f"{path}/root"
+        os.mkdir(self.root)
         self._ready = {PROC, *DEV, *((SYS, CGROUP) if own_network else ())}
         root = Root(path, in_user_namespace)
         for mount in (PROC, *DEV, *((SYS,) if own_network else ())):
@@ -62,6 +65,20 @@ class Stage:
     def covers(self, mount: Mount) -> bool:
         """Whether *mount* comes with one of the trees."""
         return mount in self._ready
+
+    def write(self, text: str, mode: int) -> str:
+        """A new file on the stage, in memory that counts as the container's; its path."""
+        self._files += 1
+        path = f"{self.path}/file{self._files}"
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        try:
+            data = text.encode()
+            while data:
+                data = data[os.write(fd, data) :]
+            os.fchmod(fd, mode)
+        finally:
+            os.close(fd)
+        return path
 
     def move_to(self, root: Root, destination: str) -> None:
         """Move one tree to its place beneath *root*."""

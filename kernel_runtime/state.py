@@ -66,6 +66,21 @@ def is_running(state: State | None) -> bool:
     )
 
 
+def group_id() -> str:
+    """The cgroup's name tells its monitor: a group whose monitor is dead belongs to nobody."""
+    pid = os.getpid()
+    return f"{pid}-{start_time(pid)}"
+
+
+class LivingMonitors:
+    """For :meth:`Hierarchy.sweep`: contains the names of groups whose monitor lives."""
+
+    def __contains__(self, name: object) -> bool:
+        """Whether the monitor that *name* tells of lives."""
+        pid, _, started = str(name).partition("-")
+        return pid.isdigit() and started.isdigit() and is_alive(int(pid), int(started))
+
+
 def runtime_folder(store: str) -> str:
     """The folder of the sockets that belong to *store*: private, short enough for ``sun_path`` (107 bytes).
 
@@ -95,3 +110,11 @@ def runtime_folder(store: str) -> str:
 def monitor_socket(runtime: str, container_id: str) -> str:
     """Where the monitor of a container listens."""
     return os.path.join(runtime, f"{container_id[:20]}.sock")
+
+
+def remove_socket(path: str) -> None:
+    """The monitor that listened there does not listen any more."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass

@@ -13,7 +13,6 @@ import time
 
 from kernel_runtime import cgroups, state, trees
 from kernel_runtime.cgroups import Hierarchy
-from kernel_runtime.monitor import LivingMonitors
 from kernel_runtime.syscalls import pidfd_send_signal
 
 _MOST_SECONDS = 10.0
@@ -35,7 +34,7 @@ def sweep(store: str, runtime: str, hierarchy: Hierarchy) -> list[str]:
             continue
         recover(os.path.join(folder, name), runtime)
         recovered.append(name)
-    hierarchy.sweep(LivingMonitors())
+    hierarchy.sweep(state.LivingMonitors())
     sockets = {os.path.basename(state.monitor_socket(runtime, name)) for name in alive}
     for name in os.listdir(runtime):
         if name.endswith(".sock") and name != "launcher.sock" and name not in sockets:
@@ -50,12 +49,11 @@ def recover(bundle: str, runtime: str, remove: bool = False) -> None:
         trees.remove(bundle)
     if found is None or found.get("status") == "stopped":
         return
+    if found.get("status") == "paused":
+        cgroups.thaw(found.get("cgroupFiles", ()))
     kill(found.get("pid", 0), found.get("pidStart", 0))
     cgroups.discard(found.get("cgroupFiles", ()))
-    try:
-        os.unlink(state.monitor_socket(runtime, os.path.basename(bundle)))
-    except FileNotFoundError:
-        pass
+    state.remove_socket(state.monitor_socket(runtime, os.path.basename(bundle)))
     if found.get("remove"):
         trees.remove(bundle)
         return

@@ -13,6 +13,7 @@ import platform
 import struct
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_libc.prctl.argtypes = (ctypes.c_int, *[ctypes.c_ulong] * 4)
 
 # sched.h
 CLONE_NEWTIME = 0x00000080
@@ -143,8 +144,7 @@ def setdomainname(name: str) -> None:
 
 def prctl(option: int, arg2: int = 0, arg3: int = 0, arg4: int = 0, arg5: int = 0) -> int:
     """prctl(2) with whole-number arguments; the result is the call's."""
-    args = (ctypes.c_ulong(a) for a in (arg2, arg3, arg4, arg5))
-    return _check(_libc.prctl(ctypes.c_int(option), *args), "prctl")
+    return _check(_libc.prctl(option, arg2, arg3, arg4, arg5), "prctl")
 
 
 def capget() -> tuple[int, int, int]:

@@ -96,9 +96,22 @@ def _lines(path: str, fields: int) -> Iterator[list[str]]:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return
-    with open(fd, "rb") as file:
-        text = file.read(_MOST_BYTES).decode("utf-8", "replace")
+    try:
+        text = _read(fd).decode("utf-8", "replace")
+    finally:
+        os.close(fd)
     for line in text.split("\n"):
         parts = line.strip().split(":")
         if len(parts) >= fields and not line.startswith("#"):
             yield parts
+
+
+def _read(fd: int) -> bytes:
+    """What is in the file, as far as it is read at all; nothing of a folder or a pipe without a writer."""
+    data = b""
+    try:
+        while len(data) < _MOST_BYTES and (part := os.read(fd, min(65536, _MOST_BYTES - len(data)))):
+            data += part
+    except OSError:
+        return b""
+    return data

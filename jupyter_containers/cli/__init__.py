@@ -8,7 +8,7 @@ Modules are imported when a verb needs them: the first output must not wait for 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -42,13 +42,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def run_verb(words: Sequence[str], engine: Engine, base_dir: str = "") -> Any:
+def run_verb(words: Sequence[str], engine: Engine, base_dir: str = "", ask: Callable[[], str] | None = None) -> Any:
     """Run one verb for a notebook; a table or a document comes back as an object that shows itself.
 
     Args:
         words: the verb, its flags and its arguments.
         engine: what to run it on.
         base_dir: where relative paths start; the current folder by default.
+        ask: asks for a line of input, for ``run -i``; none where nobody can answer: stdin is empty then.
 
     Raises:
         ContainersError: it could not be done. ContainerExit: a program ended with a code other than 0.
@@ -56,6 +57,6 @@ def run_verb(words: Sequence[str], engine: Engine, base_dir: str = "") -> Any:
     from .dispatch import perform
     from .out import Notebook
 
-    out = Notebook(base_dir)
+    out = Notebook(base_dir, ask)
     perform(list(words), "%container", out, lambda: engine)
     return out.result()

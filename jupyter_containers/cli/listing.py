@@ -86,6 +86,11 @@ def images(engine: Engine, args: Args, out: Out) -> int:
     if args.words:
         wanted.setdefault("reference", []).append(args.words[0])
     found = image_text.newest_first(filters.images(list(engine.images.list()), wanted))
+    if args.tree:
+        from .layers import show_tree
+
+        show_tree(found, out)
+        return 0
     _warn_of_both(args, out)
     digests, now = bool(args.digests), time.time()
     rows = []
@@ -165,6 +170,7 @@ SPECS = {
             JSON,
             NO_TRUNC,
             Flag("quiet", "q", "", "quiet", "Only show image IDs"),
+            Flag("tree", "", "", "tree", "List each image with its layers"),
         ),
         0,
         1,

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-import time
 from typing import TYPE_CHECKING
 
 from jupyter_containers.errors import InvalidArgument
 from jupyter_containers.options import Flag
-from jupyter_containers.options.values import duration
+from jupyter_containers.options.values import point_in_time
 from jupyter_containers.run.logs import Wanted, entries
-from jupyter_containers.text.units import moment
 
 from .verb import Args, Spec
 
@@ -54,16 +52,10 @@ def _moment(flag: str, text: str | None, context: Context) -> float | None:
     """Seconds since 1970 of a time, a number of seconds, or a duration before now."""
     if not text:
         return None
-    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
-        return float(text)
-    found = moment(text)
-    if found:
-        return found
     try:
-        return time.time() - duration(text, context)
-    except InvalidArgument:
-        what = f'invalid value for "{flag}": failed to parse value as time or duration: "{text}"'
-        raise InvalidArgument(what, mend="Write it as 42m or 2013-01-02T13:23:37Z.") from None
+        return point_in_time(text, context)
+    except InvalidArgument as error:
+        raise InvalidArgument(f'invalid value for "{flag}": {error.what}', mend=error.mend) from None
 
 
 _WHEN = '(e.g. "2013-01-02T13:23:37Z") or relative (e.g. "42m" for 42 minutes)'

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ class Out:
     """What verbs write to. *base_dir* is where their relative paths start."""
 
     notebook = False
+    ask: Callable[[], str] | None = None  # for a line of a container's input, where its stdin is not ours to hand on
 
     def __init__(self, base_dir: str = "") -> None:
         self.base_dir = str(Path(base_dir or ".").absolute())
@@ -70,8 +72,9 @@ class Notebook(Out):
 
     notebook = True
 
-    def __init__(self, base_dir: str = "") -> None:
+    def __init__(self, base_dir: str = "", ask: Callable[[], str] | None = None) -> None:
         super().__init__(base_dir)
+        self.ask = ask
         self._results: list[Text] = []
 
     def show(self, result: Text) -> None:

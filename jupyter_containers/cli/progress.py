@@ -1,52 +1,69 @@
-"""Docker's progress messages on their way to a person: bars, lines, JSON, or a table in a notebook.
+"""How a verb shows long work: bars on a terminal, lines elsewhere, JSON on demand, one HTML display in a notebook.
 
-The forms are those of docker's ``jsonmessage``: with a terminal each layer has its line, which is drawn again; without
-one only changes of status are printed. Texts come from registries, so controls are made harmless.
+:func:`shown` is all that verbs use. Not here: what the bars look like (``text.progress``), who sends messages.
 """
 
 from __future__ import annotations
 
-import html
 import json
+import os
 import sys
 import time
-from collections.abc import Callable
-from typing import IO, TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
 
-from jupyter_containers.errors import InvalidArgument, suggest
-from jupyter_containers.options import Context, Flag
-from jupyter_containers.text.neutral import one_line
-from jupyter_containers.text.units import human_size
+from jupyter_containers.errors import ContainersError, InvalidArgument, suggest
+from jupyter_containers.options import Flag
+from jupyter_containers.text.progress import Progress, Row, plain
 
-if TYPE_CHECKING:
-    from .out import Out
+from .out import Out
 
-Event = dict[str, Any]
-MODES = ("auto", "plain", "json")
-_REDRAW = 0.1  # seconds
-
-
-def _mode(word: str, _: Context) -> str:
-    if word not in MODES:
-        raise InvalidArgument(f"must be one of {', '.join(MODES)}", mend=suggest(word, MODES))
-    return word
-
-
+MODES = ("auto", "tty", "plain", "json", "quiet")
 PROGRESS = Flag(
-    "progress", "", "string", "progress", 'Set type of progress output ("auto", "plain", "json")', "", _mode
+    "progress", "", "string", "progress", "Set type of progress output (auto, tty, plain, json, quiet) (default auto)"
 )
+_PAUSE = 0.1  # seconds between two drawings
+
+OnEvent = Callable[[dict[str, Any]], None]
 
 
-def shown(out: Out, mode: str = "auto", stream: IO[str] | None = None) -> Callable[[Event], None]:
-    """What shows progress to whoever reads *out*; *stream* instead of standard output."""
-    target = stream or sys.stdout
+@contextmanager
+def shown(out: Out, mode: str = "", on_stderr: bool = False) -> Iterator[OnEvent | None]:
+    """What to give to a long call as ``on_event``; what was drawn is finished when the block ends.
+
+    Args:
+        mode: one of :data:`MODES`; "" is ``auto``.
+        on_stderr: standard output has the data themselves.
+
+    Raises:
+        InvalidArgument: no such mode.
+    """
+    if mode not in ("", *MODES):
+        mend = suggest(mode, MODES) or f"It is one of: {', '.join(MODES)}."
+        raise InvalidArgument(f"unknown progress type {mode!r}", "--progress", mend)
+    stream = sys.stderr if on_stderr else sys.stdout
+    if mode == "quiet":
+        yield None
+        return
+    drawing = _drawing(out, mode, stream)
+    try:
+        yield drawing.take
+    except ContainersError as error:
+        drawing.fail(error)
+        raise
+    finally:
+        drawing.finish()
+
+
+def _drawing(out: Out, mode: str, stream: TextIO) -> _Drawing:
     if mode == "json":
-        return lambda event: _line(target, json.dumps(event))
-    if mode == "auto" and out.notebook and _in_kernel():
-        return Cell()
-    if mode == "auto" and target.isatty():
-        return Bars(target)
-    return Lines(target)
+        return _Json(stream)
+    if out.notebook and mode in ("", "auto", "tty") and _in_kernel():
+        return _Display()
+    if mode == "tty" or (mode in ("", "auto") and stream.isatty()):
+        return _Bars(stream)
+    return _Lines(stream)
 
 
 def _in_kernel() -> bool:
@@ -56,116 +73,118 @@ def _in_kernel() -> bool:
     return getattr(shell, "kernel", None) is not None
 
 
-def _line(target: IO[str], text: str) -> None:
-    target.write(text + "\n")
-    target.flush()
-
-
-def text_of(event: Event) -> str:
-    """A message without its bar; "" where there is nothing to say."""
-    if "stream" in event:
-        return one_line(str(event["stream"]).rstrip("\n"))
-    status, name = one_line(str(event.get("status", ""))), one_line(str(event.get("id") or ""))
-    return f"{name}: {status}" if name and status else status
-
-
-def bar(detail: Event) -> str:
-    """Docker's bar: ``[=====>    ]  1.2MB/3.4MB``."""
-    current, total = int(detail.get("current", 0)), int(detail.get("total", 0))
-    if current <= 0 and total <= 0:
-        return ""
-    if total <= 0:
-        return f"{human_size(current):>8}"
-    full = min(50, current * 50 // total)
-    numbers = f"{human_size(current):>8}" + (f"/{human_size(total)}" if current <= total else "")
-    return f"[{'=' * full}>{' ' * (50 - full)}] {numbers}"
-
-
-class Lines:
-    """Where nothing can be drawn again: changes of status, one a line."""
-
-    def __init__(self, target: IO[str]) -> None:
-        self._target = target
-
-    def __call__(self, event: Event) -> None:
-        """Show a message."""
-        if not event.get("progressDetail") and (text := text_of(event)):
-            _line(self._target, text)
-
-
-class Bars:
-    """A terminal: a line for each layer, drawn again in its place."""
-
-    def __init__(self, target: IO[str]) -> None:
-        self._target = target
-        self._rows: dict[str, int] = {}
-
-    def __call__(self, event: Event) -> None:
-        """Show a message."""
-        name, text = str(event.get("id") or ""), text_of(event)
-        if not text:
-            return
-        if not name:
-            self._rows.clear()
-            _line(self._target, text)
-            return
-        if name not in self._rows:
-            self._rows[name] = len(self._rows)
-            self._target.write("\n")
-        up = len(self._rows) - self._rows[name]
-        line = f"{text} {bar(event.get('progressDetail') or {})}".rstrip()
-        self._target.write(f"\x1b[{up}A\x1b[2K\r{line}\r\x1b[{up}B")
-        self._target.flush()
-
-
-class Cell:
-    """A notebook: one display with a row for each layer, drawn again in its place; plain text where it has no HTML."""
+class _Drawing:
+    """Takes messages, one at a time."""
 
     def __init__(self) -> None:
-        from IPython.core.display_functions import display
+        self.progress = Progress()
 
-        self._display: Callable[..., Any] = display
-        self._rows: dict[str, Event] = {}
-        self._told: list[str] = []
+    def take(self, event: dict[str, Any]) -> None:
+        """One message."""
+
+    def fail(self, error: ContainersError) -> None:
+        """The work ended with *error*, which the caller tells."""
+
+    def finish(self) -> None:
+        """The work has ended."""
+
+
+class _Json(_Drawing):
+    """Docker's stream of JSON objects, one a line."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = stream
+
+    def take(self, event: dict[str, Any]) -> None:
+        self._stream.write(json.dumps(event) + "\n")
+        self._stream.flush()
+
+    def fail(self, error: ContainersError) -> None:
+        self.take({"errorDetail": {"message": str(error)}, "error": str(error)})
+
+
+class _Lines(_Drawing):
+    """Steps and lines; no control characters."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = stream
+
+    def take(self, event: dict[str, Any]) -> None:
+        text = plain(event, *self.progress.add(event))
+        if text:
+            self._stream.write(text + "\n")
+            self._stream.flush()
+
+
+class _Bars(_Drawing):
+    """What moves is a block at the bottom that is drawn anew; what has arrived stays above it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream, self._drawn, self._last = stream, 0, 0.0
+        self._told: set[str] = set()
+
+    def take(self, event: dict[str, Any]) -> None:
+        row, line = self.progress.add(event)
+        if row is None:
+            if line:
+                self._draw([line])
+        elif row.is_done or time.monotonic() - self._last >= _PAUSE:
+            self._draw([])
+
+    def finish(self) -> None:
+        self._draw([], last=True)
+
+    def _draw(self, lines: list[str], last: bool = False) -> None:
+        width, height = self._size()
+        rows = self.progress.rows.values()
+        settled = [row for row in rows if row.name not in self._told and (row.is_done or last)]
+        self._told |= {row.name for row in settled}
+        moving = [row for row in rows if row.name not in self._told][: height - 1]
+        text = f"\x1b[{self._drawn}A\r\x1b[J" if self._drawn else ""
+        text += "".join(f"{row.text(width - 1)}\n" for row in settled) + "".join(f"{line}\n" for line in lines)
+        text += "".join(f"{row.text(width - 1)}\n" for row in moving)
+        self._stream.write(text)
+        self._stream.flush()
+        self._drawn, self._last = len(moving), time.monotonic()
+
+    def _size(self) -> tuple[int, int]:
+        try:
+            size = os.get_terminal_size(self._stream.fileno())
+        except (OSError, ValueError):  # --progress tty into a pipe
+            return 120, 24
+        return (size.columns or 120), (size.lines or 24)
+
+
+class _Display(_Drawing):
+    """One display of the cell, updated; its last state stays in the notebook."""
+
+    def __init__(self) -> None:
+        super().__init__()
         self._handle: Any = None
         self._last = 0.0
 
-    def __call__(self, event: Event) -> None:
-        """Show a message."""
-        if not text_of(event):
+    def take(self, event: dict[str, Any]) -> None:
+        row, line = self.progress.add(event)
+        if row is None and not line:
             return
-        name = str(event.get("id") or "")
-        if name:
-            self._rows[name] = event
-        else:
-            self._told.append(text_of(event))
-        moving = bool(event.get("progressDetail"))
-        if not moving or time.monotonic() - self._last > _REDRAW:
-            self._last = time.monotonic()
+        if row is None or row.is_done or time.monotonic() - self._last >= _PAUSE:
+            self._draw()
+
+    def finish(self) -> None:
+        if self.progress.rows or self.progress.lines:
             self._draw()
 
     def _draw(self) -> None:
-        bundle = {"text/plain": "\n".join(self._texts()), "text/html": self._html()}
+        from IPython.display import display
+
+        self._last = time.monotonic()
         if self._handle is None:
-            self._handle = self._display(bundle, raw=True, display_id=True)
+            self._handle = display(self.progress, display_id=True)  # type: ignore[no-untyped-call]
         else:
-            self._handle.update(bundle, raw=True)
-
-    def _texts(self) -> list[str]:
-        return [
-            f"{text_of(row)} {bar(row.get('progressDetail') or {})}".rstrip() for row in self._rows.values()
-        ] + self._told
-
-    def _html(self) -> str:
-        rows = "".join(_row(name, row) for name, row in self._rows.items())
-        told = "".join(f"<div>{html.escape(line)}</div>" for line in self._told)
-        return f"<table class='jc-progress'>{rows}</table>{told}"
+            self._handle.update(self.progress)
 
 
-def _row(name: str, event: Event) -> str:
-    detail = event.get("progressDetail") or {}
-    current, total = int(detail.get("current", 0)), int(detail.get("total", 0))
-    meter = f"<progress value='{min(current, total)}' max='{total}'></progress> " if total else ""
-    size = html.escape(human_size(current)) if current else ""
-    status = html.escape(one_line(str(event.get("status", ""))))
-    return f"<tr><td><code>{html.escape(one_line(name))}</code></td><td>{status}</td><td>{meter}{size}</td></tr>"
+__all__ = ["MODES", "PROGRESS", "OnEvent", "Row", "shown"]

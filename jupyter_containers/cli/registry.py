@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jupyter_containers.errors import InvalidArgument
 from jupyter_containers.options import Flag
@@ -15,6 +14,7 @@ from .verb import Args, Spec
 
 if TYPE_CHECKING:
     from jupyter_containers.engine import Engine
+    from jupyter_containers.image.reference import Reference
     from jupyter_containers.image.registry.secret import Secret
     from jupyter_containers.options import RunOptions
 
@@ -29,17 +29,9 @@ _STORED = (
 
 def ensure(engine: Engine, options: RunOptions, out: Out) -> None:
     """``docker run``'s first step: the image is there, or is pulled, which is told on standard error."""
-    if options.quiet:
-        engine.images.registries.ensure(options)
-        return
-    show: list[Callable[[dict[str, Any]], None]] = []
-
-    def told(event: dict[str, Any]) -> None:
-        if not show:
-            show.append(shown(out, stream=sys.stderr))
-        show[0](event)
-
-    engine.images.registries.ensure(options, told, lambda text: out.warn(text.rstrip("\n")))
+    say = None if options.quiet else lambda text: out.warn(text.rstrip("\n"))
+    with shown(out, "quiet" if options.quiet else "", on_stderr=True) as on_event:
+        engine.images.registries.ensure(options, on_event, say)
 
 
 def pull(engine: Engine, args: Args, out: Out) -> int:
@@ -48,13 +40,13 @@ def pull(engine: Engine, args: Args, out: Out) -> int:
 
     name, every = args.words[0], bool(args.all_tags)
     named = reference.parse_name(name)
-    if not (named.tag or named.digest or every or args.quiet or args.progress == "json"):
-        out.write("Using default tag: latest\n")
-    on_event = None if args.quiet else shown(out, args.get("progress", "auto"))
-    pulled = engine.images.registries.pull(name, args.get("platform", ""), every, on_event)
-    if args.progress == "json" and not args.quiet:
+    mode = _mode(args)
+    with shown(out, mode) as on_event:
+        _say_default_tag(named, every, mode, out)
+        pulled = engine.images.registries.pull(name, args.get("platform", ""), every, on_event)
+    if mode == "json":
         return 0
-    if every and not args.quiet:
+    if every and mode != "quiet":
         newer = any(one.newer for one in pulled)
         what = "Downloaded newer image for" if newer else "Image is up to date for"
         out.write(f"Status: {what} {named.familiar_name}\n")
@@ -68,13 +60,22 @@ def push(engine: Engine, args: Args, out: Out) -> int:
 
     name, every = args.words[0], bool(args.all_tags)
     named = reference.parse_name(name)
-    if not (named.tag or named.digest or every or args.quiet or args.progress == "json"):
-        out.write("Using default tag: latest\n")
-    on_event = None if args.quiet else shown(out, args.get("progress", "auto"))
-    engine.images.registries.push(name, every, on_event)
-    if args.quiet:
+    mode = _mode(args)
+    with shown(out, mode) as on_event:
+        _say_default_tag(named, every, mode, out)
+        engine.images.registries.push(name, every, on_event)
+    if mode == "quiet":
         out.write(f"{named.name if every else named.tagged()}\n")
     return 0
+
+
+def _mode(args: Args) -> str:
+    return "quiet" if args.quiet else str(args.get("progress", ""))
+
+
+def _say_default_tag(named: Reference, every: bool, mode: str, out: Out) -> None:
+    if not (named.tag or named.digest or every or mode in ("quiet", "json")):
+        out.write("Using default tag: latest\n")
 
 
 def login(engine: Engine, args: Args, out: Out) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from jupyter_containers.errors import Conflict, ContainerExit, InvalidArgument
+from jupyter_containers.errors import Conflict, ContainerExit
 from jupyter_containers.options import Flag, flags_for
 from jupyter_containers.options.run import environment, from_parsed
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from jupyter_containers.options import RunOptions
 
     from .out import Out
+    from .terminal import Foreground
 
 
 def _options(args: Args) -> RunOptions:
@@ -29,24 +30,29 @@ def run(engine: Engine, args: Args, out: Out) -> int:
     options = _options(args)
     ensure(engine, options, out)
     if options.detach:
-        out.write(f"{engine.containers.run_detached(options).id}\n")
-        return 0
+        return _made(engine.containers.run_detached(options), out)
     if out.notebook:
-        result = engine.containers.run_foreground(replace(options, interactive=False), out.output)
+        result = engine.containers.run_foreground(options, out.output, ask=out.ask)
         if not result.ok:
             raise ContainerExit(result.exit_code, result.reason, result.image, result.duration)
         return 0
     from .terminal import Foreground
 
     with Foreground(options.interactive, options.tty) as here:
-        return engine.containers.run_with_stdio(options, here.stdio, here.connected)
+        return engine.containers.run_with_stdio(options, here.stdio, here)
 
 
 def create(engine: Engine, args: Args, out: Out) -> int:
     """``docker create``."""
     options = _options(args)
     ensure(engine, options, out)
-    out.write(f"{engine.containers.create(options).id}\n")
+    return _made(engine.containers.create(options), out)
+
+
+def _made(container: Container, out: Out) -> int:
+    for warning in container.warnings:
+        out.output("stderr", f"WARNING: {warning}\n")
+    out.write(f"{container.id}\n")
     return 0
 
 
@@ -58,13 +64,28 @@ def start(engine: Engine, args: Args, out: Out) -> int:
         raise Conflict("you cannot start and attach multiple containers at once")
     container = engine.containers.get(args.words[0])
     if container.status in ("running", "paused"):
-        return _attach(container, out)
+        return _attach(container, args, out, bool(args.interactive))
+    if out.notebook:
+        return _start_in_notebook(container, out)
+    with _guest(container, args, bool(args.interactive)) as here:
+        return container.start_foreground(here.stdio, here)
+
+
+def _start_in_notebook(container: Container, out: Out) -> int:
     from .logs import follow
 
     begun = _now()
     container.start()
     follow(container, out, since=begun)
     return _ended(container, int(container.wait()["StatusCode"]), out)
+
+
+def _guest(container: Container, args: Args, types: bool) -> Foreground:
+    """The terminal as a guest of a container; typing goes to one that was made with ``-i``."""
+    from .terminal import Foreground
+
+    proxies = args.get("sig_proxy", True)
+    return Foreground(types and container.keeps_stdin, container.has_terminal, owns=False, proxies=proxies)
 
 
 def _now() -> float:
@@ -79,23 +100,21 @@ def _start(engine: Engine, word: str, out: Out) -> None:
 
 
 def attach(engine: Engine, args: Args, out: Out) -> int:
-    """``docker attach``: what it prints from now on."""
+    """``docker attach``: what it prints from now on, and stdin into one that was made with ``-i``."""
     container = engine.containers.get(args.words[0])
     if container.status not in ("running", "paused"):
         raise Conflict("You cannot attach to a stopped container, start it first")
-    return _attach(container, out)
+    return _attach(container, args, out, not args.no_stdin)
 
 
-def _attach(container: Container, out: Out) -> int:
+def _attach(container: Container, args: Args, out: Out, types: bool) -> int:
     if out.notebook:
         from .logs import follow
 
         follow(container, out, since=_now())
         return _ended(container, int(container.wait()["StatusCode"]), out)
-    from .terminal import Foreground
-
-    with Foreground(False, False) as here:
-        return container.attach_foreground(here.stdio)
+    with _guest(container, args, types) as here:
+        return container.attach_foreground(here.stdio, types, here)
 
 
 def _ended(container: Container, code: int, out: Out) -> int:
@@ -108,18 +127,19 @@ def execute(engine: Engine, args: Args, out: Out) -> int:
     """``docker exec``."""
     name, *command = args.words
     container = engine.containers.get(name)
-    if args.detach:
-        raise InvalidArgument("exec --detach is not in this version", mend="Leave -d away, or end the command with &.")
     options = _exec_options(args)
+    if args.detach:
+        container.exec_detached(command, tty=bool(args.tty), **options)
+        return 0
     if out.notebook:
         code, _output = container.exec_run(command, on_output=out.output, **options)
         return _ended(container, code, out)
     from .terminal import Foreground
 
     tty = bool(args.tty)
-    with Foreground(bool(args.interactive), tty, passes_on=False) as here:
+    with Foreground(bool(args.interactive), tty) as here:
         size = {"size": here.size} if tty and here.size else {}
-        return container.exec_foreground(command, here.stdio, connected=here.connected, tty=tty, **options, **size)
+        return container.exec_foreground(command, here.stdio, caller=here, tty=tty, **options, **size)
 
 
 def _exec_options(args: Args) -> dict[str, Any]:

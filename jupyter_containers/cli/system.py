@@ -69,10 +69,11 @@ def prune(engine: Engine, args: Args, out: Out) -> int:
     from .images import report_images
     from .lifecycle import agreed, reclaimed, report_containers
 
-    what = "This will remove:\n  - all stopped containers\n  - all dangling images\n"
+    unused = "images without at least one container associated to them" if args.all else "dangling images"
+    what = f"This will remove:\n  - all stopped containers\n  - all {unused}\n"
     if not (args.force or agreed(out, what)):
         return 0
-    containers, images = engine.containers.prune(), engine.images.prune()
+    containers, images = engine.containers.prune(), engine.images.prune({"dangling": not args.all})
     report_containers(containers, out, total=False)
     report_images(images, out)
     out.write(reclaimed(containers, images))
@@ -86,5 +87,7 @@ SPECS = {
     "system df": Spec(
         df, (FORMAT, JSON, Flag("verbose", "v", "", "verbose", "Show detailed information on space usage"))
     ),
-    "system prune": Spec(prune, (FORCE,)),
+    "system prune": Spec(
+        prune, (Flag("all", "a", "", "all", "Remove all unused images not just dangling ones"), FORCE)
+    ),
 }

@@ -22,11 +22,13 @@ VERBS: tuple[Verb, ...] = (
     Verb("info", "system", "[OPTIONS]", "Display system-wide information", "system", ("system info",), True),
     Verb("attach", "container", "[OPTIONS] CONTAINER", "Attach to the output of a running container", "running", ("container attach",)),
     Verb("create", "container", "[OPTIONS] IMAGE [COMMAND] [ARG...]", "Create a new container", "running", ("container create",)),
+    Verb("export", "container", "[OPTIONS] CONTAINER", "Export a container's filesystem as a tar archive", "archives", ("container export",)),
     Verb("history", "image", "[OPTIONS] IMAGE", "Show the history of an image", "listing", ("image history",)),
-    Verb("import", "image", "[OPTIONS] file|- [REPOSITORY[:TAG]]", "Import the contents from a tarball to create a filesystem image", "images", ("image import",)),
+    Verb("import", "image", "[OPTIONS] file|- [REPOSITORY[:TAG]]", "Import the contents from a tarball to create a filesystem image", "archives", ("image import",)),
     Verb("inspect", "", "[OPTIONS] NAME|ID [NAME|ID...]", "Return low-level information on objects", "inspection"),
     Verb("kill", "container", "[OPTIONS] CONTAINER [CONTAINER...]", "Kill one or more running containers", "lifecycle", ("container kill",)),
-    Verb("load", "image", "[OPTIONS] [FILE]", "Load an image from a tar archive or STDIN", "images", ("image load",)),
+    Verb("layers", "image", "[OPTIONS] IMAGE", "Show what each layer of an image adds, changes, removes and wastes", "layers", ("image layers",)),
+    Verb("load", "image", "[OPTIONS] [FILE]", "Load an image from a tar archive or STDIN", "archives", ("image load",)),
     Verb("logs", "container", "[OPTIONS] CONTAINER", "Fetch the logs of a container", "logs", ("container logs",)),
     Verb("pause", "container", "CONTAINER [CONTAINER...]", "Pause all processes within one or more containers", "lifecycle", ("container pause",)),
     Verb("port", "container", "CONTAINER [PRIVATE_PORT[/PROTO]]", "List port mappings or a specific mapping for the container", "listing", ("container port",)),
@@ -34,6 +36,7 @@ VERBS: tuple[Verb, ...] = (
     Verb("restart", "container", "[OPTIONS] CONTAINER [CONTAINER...]", "Restart one or more containers", "lifecycle", ("container restart",)),
     Verb("rm", "container", "[OPTIONS] CONTAINER [CONTAINER...]", "Remove one or more containers", "lifecycle", ("container rm", "container remove")),
     Verb("rmi", "image", "[OPTIONS] IMAGE [IMAGE...]", "Remove one or more images", "images", ("image rm", "image remove")),
+    Verb("save", "image", "[OPTIONS] IMAGE [IMAGE...]", "Save one or more images to a tar archive (streamed to STDOUT by default)", "archives", ("image save",)),
     Verb("start", "container", "[OPTIONS] CONTAINER [CONTAINER...]", "Start one or more stopped containers", "running", ("container start",)),
     Verb("stats", "container", "[OPTIONS] [CONTAINER...]", "Display a live stream of container(s) resource usage statistics", "stats", ("container stats",)),
     Verb("stop", "container", "[OPTIONS] CONTAINER [CONTAINER...]", "Stop one or more running containers", "lifecycle", ("container stop",)),
@@ -53,6 +56,6 @@ GROUPS = {"container": "Manage containers", "image": "Manage images", "system": 
 
 # docker's verbs that a later version brings: said so, instead of "unknown command"
 LATER = (
-    "build", "builder", "bundle", "buildx", "commit", "compose", "cp", "diff", "events", "explain", "export", "kernel", "lock",
-    "network", "save", "search", "serve", "shim", "stage", "update", "volume",
+    "build", "builder", "bundle", "buildx", "commit", "compose", "cp", "diff", "events", "explain", "kernel", "lock",
+    "network", "search", "serve", "shim", "stage", "update", "volume",
 )  # fmt: skip

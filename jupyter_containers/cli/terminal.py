@@ -2,7 +2,7 @@
 
 As docker: with ``-t`` the terminal is raw and every key goes to the container; without it signals are passed on.
 What docker lets hang is ended: a second Ctrl-C (or SIGTERM) is followed by stronger signals, and so is the loss of the
-terminal. See termios(3), signal(7).
+terminal. A container that we are only attached to is left then, as docker does. See termios(3), signal(7).
 """
 
 from __future__ import annotations
@@ -14,11 +14,14 @@ import sys
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from .keys import CTRL_P_CTRL_Q, DetachKeys, Typing
+
 if TYPE_CHECKING:
     from jupyter_containers.run.runtime import Connection
 
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 _GRACE = 3.0  # seconds
+_PATIENCE = 3  # Ctrl-C's, as docker
 _PASSED_ON = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGWINCH")
 
 
@@ -28,20 +31,24 @@ class Foreground:
     Args:
         interactive: standard input goes to the container (``-i``).
         tty: the container has a terminal of its own (``-t``).
-        passes_on: signals and sizes go to the container; not for ``exec``, where the conversation is with the
-            container's first process: there a signal ends this program, and with it what it executes.
+        owns: the program ends with us (``run``, ``exec``); otherwise it only has us as a guest (``attach``, ``start``).
+        proxies: signals go to the program (``--sig-proxy``).
     """
 
-    def __init__(self, interactive: bool, tty: bool, passes_on: bool = True) -> None:
-        self._interactive, self._tty, self._passes_on = interactive, tty, passes_on
+    def __init__(self, interactive: bool, tty: bool, owns: bool = True, proxies: bool = True) -> None:
+        self._interactive, self._tty, self._owns, self._proxies = interactive, tty, owns, proxies
         self._connection: Connection | None = None
-        self._seen: set[int] = set()
+        self._seen: list[int] = []
+        self._waiting = 0
         self._undo = contextlib.ExitStack()
         self._null = -1
+        self._typing: Typing | None = None
 
     @property
     def stdio(self) -> tuple[int, int, int]:
         """The descriptors for the container."""
+        if self._typing:
+            return (self._typing.reader, 1, 2)
         return (0 if self._interactive else self._null, 1, 2)
 
     @property
@@ -59,23 +66,37 @@ class Foreground:
         sys.stderr.flush()
         self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._undo.callback(os.close, self._null)
-        if not self._passes_on:  # the container runs already
-            self._raw()
+        if self._interactive and (self._tty or not self._owns):
+            self._typing = Typing(0, DetachKeys(CTRL_P_CTRL_Q if self._tty else b""))
+            self._undo.callback(self._typing.close)
         return self
 
     def __exit__(self, *_: object) -> None:
         """Put the terminal and the signals back."""
         self._undo.close()
+        if self._typing and self._typing.detached:
+            sys.stderr.write("read escape sequence\n")  # docker's words
+
+    def ready(self) -> None:
+        """The program is about to run, the container's first or one that ``exec`` asks for: terminal and signals are
+        for it from now on. One that comes before it runs waits for it.
+        """
+        for name in _PASSED_ON if self._proxies else ("SIGWINCH",):
+            number = getattr(signal, name)
+            self._undo.callback(signal.signal, number, signal.signal(number, self._on_signal))
+        self._raw()
+
+    def follow(self, connection: Connection) -> int:
+        """Stay with the program until it ends or the user leaves it: its exit code, or 0."""
+        self.connected(connection)
+        return self._typing.follow(connection) if self._typing else connection.wait().exit_code
 
     def connected(self, connection: Connection) -> None:
-        """The container runs: give it the terminal and the signals."""
+        """The program runs: tell it the size of the window, and the signal that has waited for it."""
         self._connection = connection
-        if self._passes_on:
-            for name in _PASSED_ON:
-                number = getattr(signal, name)
-                self._undo.callback(signal.signal, number, signal.signal(number, self._on_signal))
-            self._resize()
-            self._raw()
+        self._resize()
+        if self._waiting:
+            self._on_signal(self._waiting, None)
 
     def _raw(self) -> None:
         if not (self._tty and self._interactive and os.isatty(0)):
@@ -95,16 +116,32 @@ class Foreground:
         if number == signal.SIGWINCH:
             self._resize()
             return
+        if self._connection is None:
+            if self._waiting:  # it does not come to run
+                raise KeyboardInterrupt
+            self._waiting = number
+            return
+        if not self._owns:
+            self._as_guest(number)
+            return
         if number == signal.SIGHUP:  # the terminal is gone, nobody can end the container by hand any more
             self._tell({"op": "stop", "signal": number, "grace": _GRACE})
             return
         again = number in _ENDING and number in self._seen
-        self._seen.add(number)
+        self._seen.append(number)
         self._tell({"op": "interrupt"} if again else {"op": "signal", "signal": number})
+
+    def _as_guest(self, number: int) -> None:
+        """Pass it on; who has lost the terminal, or has tried three times to end, leaves."""
+        self._seen += [number] if number in _ENDING else []
+        if number == signal.SIGHUP or len(self._seen) == _PATIENCE:
+            raise SystemExit(128 + number)
+        self._tell({"op": "signal", "signal": number})
 
     def _tell(self, message: dict[str, Any]) -> None:
         from jupyter_containers.errors import ContainersError
+        from jupyter_containers.run.runtime import mapped
 
         if self._connection:
-            with contextlib.suppress(OSError, ContainersError, RuntimeError):  # it has just ended
-                self._connection.tell(message)
+            with contextlib.suppress(OSError, ContainersError):  # it has just ended
+                mapped(self._connection.tell)(message)

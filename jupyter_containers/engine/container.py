@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import signal as signals
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from jupyter_containers.errors import Conflict, InvalidArgument
 from jupyter_containers.run import inspect, logs
-from jupyter_containers.run.foreground import OnOutput
+from jupyter_containers.run.foreground import Caller, OnOutput, follow
 from jupyter_containers.run.records import Record
-from jupyter_containers.run.runtime import Runtime
+from jupyter_containers.run.runtime import Runtime, mapped
 
 if TYPE_CHECKING:
     from jupyter_containers.engine.containers import Containers
@@ -67,6 +68,11 @@ class Container:
         return self.record.labels
 
     @property
+    def warnings(self) -> list[str]:
+        """What its maker should be told, as ``Warnings`` of Docker's create; empty for a container found later."""
+        return self.record.warnings
+
+    @property
     def state(self) -> dict[str, Any]:
         """The runtime's state."""
         return Runtime.state(self.record.bundle)
@@ -98,7 +104,7 @@ class Container:
         options = self.record.options
         number = signal_number(options.get("stop_signal") or "SIGTERM")
         grace = options.get("stop_timeout", 10) if timeout is None else timeout
-        self._end({"op": "stop", "signal": number, "grace": grace})
+        self._until_end({"op": "stop", "signal": number, "grace": grace})
 
     def kill(self, signal: str | int | None = None) -> None:
         """Send a signal to its first process (default SIGKILL)."""
@@ -106,15 +112,17 @@ class Container:
         if self.status not in ("running", "paused"):
             raise Conflict(f"Container {self.short_id} is not running", mend="Start it first.")
         if number == signals.SIGKILL:
-            self._end({"op": "stop", "signal": number})
+            self._until_end({"op": "stop", "signal": number})
         else:
             self._owner.runtime.ask(self.id, {"op": "signal", "signal": number})
 
-    def _end(self, message: dict[str, Any]) -> None:
-        with self._owner.runtime.connect(self.id) as connection:
-            connection.tell({"op": "wait"})
-            connection.tell(message)
-            connection.wait()
+    def _until_end(self, *messages: dict[str, Any]) -> int:
+        """Tell its monitor, wait for its end; the exit code, 0 where it had ended before it was asked."""
+        with suppress(Conflict), self._owner.runtime.connect(self.id) as connection:
+            for message in ({"op": "wait"}, *messages):
+                mapped(connection.tell)(message)
+            return connection.wait().exit_code
+        return 0
 
     def restart(self, timeout: float | None = None) -> None:
         """Stop and start."""
@@ -131,12 +139,9 @@ class Container:
 
     def wait(self, timeout: float | None = None) -> dict[str, Any]:
         """Wait for the end: ``{"StatusCode": n}``, as docker-py."""
-        try:
-            with self._owner.runtime.connect(self.id) as connection:
-                connection.tell({"op": "wait"})
-                return {"StatusCode": connection.wait().exit_code, "Error": None}
-        except Conflict:
-            return {"StatusCode": int(self.state.get("exitCode", 0)), "Error": None}
+        code = self._until_end()
+        # Its monitor may have ended between the connection and the question: then what it wrote down holds.
+        return {"StatusCode": int(self.state.get("exitCode", code)), "Error": None}
 
     def remove(self, force: bool = False, v: bool = False) -> None:
         """Remove it; *force* kills it first, *v* removes its anonymous volumes."""
@@ -174,6 +179,12 @@ class Container:
         pieces = logs.read(self.record.bundle / "log", wanted, alive)
         return pieces if stream or follows else b"".join(pieces)
 
+    def export(self, chunk_size: int = 2 << 20) -> Iterator[bytes]:
+        """Its root file system as a tar, in pieces; running or not, without volumes and bind mounts, as docker."""
+        from jupyter_containers.run import export
+
+        return export.chunks(self._owner.runtime, self.record.bundle, chunk_size)
+
     def stats(self, stream: bool = False) -> dict[str, Any]:
         """One sample of its cgroup: ``cpu_seconds``, ``memory_current``, ``memory_peak``, ``pids_current``."""
         answer = self._owner.runtime.ask(self.id, {"op": "stats"})
@@ -205,8 +216,34 @@ class Container:
 
         return execs.foreground(self, cmd, stdio, **options)
 
-    def attach_foreground(self, stdio: tuple[int, int, int]) -> int:
-        """Copy what it prints from now on to the caller's descriptors until it ends; its exit code."""
+    def exec_detached(self, cmd: Sequence[str], **options: Any) -> None:
+        """Run one more command in the background, options as :meth:`exec_run`'s and ``tty``; its output is dropped."""
+        from jupyter_containers.engine import execs
+
+        execs.detached(self, cmd, **options)
+
+    def attach_foreground(self, stdio: tuple[int, int, int], stdin: bool = False, caller: Caller | None = None) -> int:
+        """Copy what it prints from now on to the caller's descriptors until it ends; its exit code.
+
+        Args:
+            stdin: the caller's standard input becomes its own, where it was made with ``-i``.
+        """
+        if caller:
+            caller.ready()
         with self._owner.runtime.connect(self.id) as connection:
-            connection.ask({"op": "attach"}, stdio)
-            return connection.wait().exit_code
+            mapped(connection.ask)({"op": "attach", "stdin": stdin}, stdio)
+            return follow(caller, connection)
+
+    def start_foreground(self, stdio: tuple[int, int, int], caller: Caller | None = None) -> int:
+        """Start it on the caller's descriptors (``docker start -a``); its exit code."""
+        return self._owner.start_attached(self.record, stdio, caller)
+
+    @property
+    def keeps_stdin(self) -> bool:
+        """Whether it was made with ``-i``."""
+        return bool(self.record.options.get("interactive"))
+
+    @property
+    def has_terminal(self) -> bool:
+        """Whether it was made with ``-t``."""
+        return bool(self.record.options.get("tty"))

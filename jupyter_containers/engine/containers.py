@@ -5,22 +5,25 @@ from __future__ import annotations
 import builtins
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from typing import Any
 
 from jupyter_containers.config import Settings
 from jupyter_containers.engine.container import Container, signal_number
 from jupyter_containers.engine.images import Images
-from jupyter_containers.errors import ContainerExit, ContainersError
-from jupyter_containers.options import CellOptions, RunOptions, options_from_keywords
+from jupyter_containers.errors import ContainerExit, ContainersError, InvalidArgument
+from jupyter_containers.options import RunOptions, options_from_keywords
 from jupyter_containers.result import ContainerResult
 from jupyter_containers.run import inspect
-from jupyter_containers.run.bundle import Bundles, Extra, command_line, with_volume_names
-from jupyter_containers.run.foreground import Foreground, OnOutput, Pipes
+from jupyter_containers.run.asking import Ask, Asking
+from jupyter_containers.run.bundle import Bundles, Draft, Extra, Source, command_line, with_volume_names
+from jupyter_containers.run.foreground import Caller, Foreground, OnOutput, Pipes, follow
 from jupyter_containers.run.records import Record, Records
-from jupyter_containers.run.runtime import Exit, Runtime
+from jupyter_containers.run.runtime import Connection, Exit, Knock, Runtime
 
+_LEAST_CPUS = 0.01
 _RUNNING = ("creating", "running", "paused")
 
 
@@ -71,6 +74,15 @@ class Containers:
             never_started = record.options.get("rm") and self.runtime.state(record.bundle)["status"] == "created"
             if never_started and not self.runtime.is_alive(*record.creator):
                 self._bundles.discard(record)
+        self._sweep_drafts()
+
+    def _sweep_drafts(self) -> None:
+        """Remove what was begun by processes that were killed before it had a record, or a monitor."""
+        with self._images.nobody_begins() as nobody:
+            for container_id in self.records.unknown() if nobody else ():
+                bundle = self.records.folder / container_id
+                if self.runtime.state(bundle)["status"] == "created":
+                    self.runtime.delete(bundle)
 
     # -- making ------------------------------------------------------------------------------------------------
 
@@ -101,7 +113,6 @@ class Containers:
 
     def run_detached(self, options: RunOptions) -> Container:
         """Start a new container in the background."""
-        options, _ = self._within_reach(options)
         container = Container(self, self._make(options, None))
         try:
             container.start()
@@ -117,80 +128,124 @@ class Containers:
         on_output: OnOutput | None = None,
         extra: Extra | None = None,
         args: Sequence[str] | None = None,
-        stdin: int | None = None,
+        ask: Ask | None = None,
     ) -> ContainerResult:
         """Run a container, pass its output on while it runs, wait for its end; whatever its exit code is.
 
         Args:
             extra: files of a cell. args: the whole command line, where it is not the image's and the options'.
-            stdin: a descriptor for its standard input; none means an empty one.
+            ask: gives a line when an ``interactive`` container waits for input; without it standard input is empty.
         """
         begun = time.perf_counter()
-        options, notice = self._within_reach(options)
-        if notice and on_output:
-            on_output("stderr", notice)
-        record = self._make(options, extra, args)
-        pipes = Pipes()
+        asking = Asking(ask) if ask and options.interactive else None
+        with self._held() as held, closing(Pipes(asking)) as pipes:
+            draft, knock = self._begin(options, extra, args)
+            record = draft.record
+            with self._ending(record, options):
+                connection, started = self._start(draft, options, pipes.stdio(), knock)
+                with connection:
+                    pipes.started()
+                    self._keep_started(draft, options, held)
+                    shown = Foreground(connection, pipes, on_output, asking)
+                    for notice in (*record.warnings, *filter(None, [started.get("notice")])):
+                        shown.notice(notice)
+                    outcome = shown.run()
+        return _result(record, outcome, shown, started, time.perf_counter() - begun)
+
+    def run_with_stdio(self, options: RunOptions, stdio: tuple[int, int, int], caller: Caller | None = None) -> int:
+        """Run a container on the caller's own descriptors (``docker run`` in a terminal); its exit code."""
+        with self._held() as held:
+            draft, knock = self._begin(options, None)
+            with self._ending(draft.record, options):
+                for warning in draft.record.warnings:
+                    os.write(stdio[2], f"WARNING: {warning}\n".encode())
+                if caller:
+                    caller.ready()
+                connection, _ = self._start(draft, options, stdio, knock)
+                with connection:
+                    self._keep_started(draft, options, held)
+                    return follow(caller, connection)
+
+    def _begin(
+        self, options: RunOptions, extra: Extra | None, args: Sequence[str] | None = None
+    ) -> tuple[Draft, Knock | None]:
+        """A draft that will be started at once: what waits for the order is woken while it is written."""
+        options, warnings = self._within_reach(with_volume_names(options))
+        source = self._images.source(options)
+        knock = self.runtime.knock(options.network)
         try:
-            connection, started = self.runtime.start(record.bundle, pipes.stdio(stdin), **_request(options, self))
-            pipes.started()
-            with connection:
-                follow = Foreground(connection, pipes, on_output)
-                if on_output and started.get("notice"):
-                    on_output("stderr", f"[{started['notice']}]\n")
-                outcome = follow.run()
+            return self._draft(options, source, extra, args, warnings), knock
         except BaseException:
-            if options.rm or self.runtime.state(record.bundle)["status"] == "created":
-                self._bundles.discard(record)
+            if knock:
+                knock.close()
             raise
-        finally:
-            pipes.close()
-            if options.rm:
-                self.records.free_name(record.name)
-        return _result(record, outcome, follow, started, time.perf_counter() - begun)
 
-    def run_with_stdio(self, options: RunOptions, stdio: tuple[int, int, int], connected: Any = None) -> int:
-        """Run a container on the caller's own descriptors (``docker run`` in a terminal); its exit code.
+    def _start(
+        self, draft: Draft, options: RunOptions, stdio: tuple[int, int, int], knock: Knock | None
+    ) -> tuple[Connection, dict[str, Any]]:
+        """Start a container that ends with this process's connection to it.
 
-        Args:
-            connected: called with the connection once it runs, to pass on signals and window sizes.
+        One that is removed at its end is recorded only once it runs: who else would ask for it so soon.
         """
-        options, notice = self._within_reach(options)
-        if notice:
-            os.write(stdio[2], notice.encode())
-        record = self._make(options, None)
+        if not options.rm:
+            self._bundles.keep(draft)
+        request = {**_request(draft.record, self._settings), "config": draft.config}
+        return self.runtime.start(draft.record.bundle, stdio, knock, **request)
+
+    def _keep_started(self, draft: Draft, options: RunOptions, held: ExitStack) -> None:
+        if options.rm:
+            self._bundles.keep(draft)
+        held.close()
+
+    @contextmanager
+    def _held(self) -> Iterator[ExitStack]:
+        """The image is not removed meanwhile; close what this gives once a record says who uses it."""
+        with ExitStack() as held:
+            held.enter_context(self._images.using())
+            yield held
+
+    @contextmanager
+    def _ending(self, record: Record, options: RunOptions) -> Iterator[None]:
+        """Whatever happens inside: a container that never ran is removed, and one that is gone frees its name."""
         try:
-            connection, _ = self.runtime.start(record.bundle, stdio, **_request(options, self))
-            with connection:
-                if connected:
-                    connected(connection)
-                return connection.wait().exit_code
+            yield
         except BaseException:
-            if options.rm or self.runtime.state(record.bundle)["status"] == "created":
+            if self.runtime.state(record.bundle)["status"] == "created":
                 self._bundles.discard(record)
             raise
         finally:
-            if options.rm:
+            if options.rm and self.runtime.state(record.bundle)["status"] not in _RUNNING:
                 self.records.free_name(record.name)
+
+    def start_attached(self, record: Record, stdio: tuple[int, int, int], caller: Caller | None = None) -> int:
+        """Start a container with the caller as its first guest, who sees all that it prints; its exit code.
+
+        It does not end with the caller.
+        """
+        if caller:
+            caller.ready()
+        connection, _ = self.runtime.start(record.bundle, stdio, **self._background(record))
+        with connection:
+            return follow(caller, connection)
 
     def start_detached(self, record: Record) -> None:
         """Start a container in the background."""
         if self.runtime.state(record.bundle)["status"] in _RUNNING:
             return
-        options = RunOptions.from_dict(_run_fields(record.options))
-        connection, _ = self.runtime.start(
-            record.bundle, None, **{**_request(options, self), "owned": False, "log": True}
-        )
+        connection, _ = self.runtime.start(record.bundle, None, **self._background(record))
         connection.close()
 
-    def _within_reach(self, options: RunOptions) -> tuple[RunOptions, str]:
+    def _background(self, record: Record) -> dict[str, Any]:
+        return {**_request(record, self._settings), "owned": False, "log": True}
+
+    def _within_reach(self, options: RunOptions) -> tuple[RunOptions, builtins.list[str]]:
         """Options whose network can be had here: without pasta or its like the default one is ``none``, said once."""
         outside = self.runtime.outside if options.network == "default" else {"outside": True}
         if outside["outside"]:
-            return options, ""
-        notice = "" if self._told else f"[no network to the outside: {outside['why']}. {outside['mend']}]\n"
+            return options, []
+        warnings = [] if self._told else [f"no network to the outside: {outside['why']}. {outside['mend']}"]
         self._told = True
-        return replace(options, network="none"), notice
+        return replace(options, network="none"), warnings
 
     def plan(self, options: RunOptions, args: Sequence[str] | None = None) -> dict[str, Any]:
         """The config.json of a container, which is not made (``--dry-run``)."""
@@ -198,9 +253,37 @@ class Containers:
         return self._bundles.plan(options, source, args or command_line(options, source.config))
 
     def _make(self, options: RunOptions, extra: Extra | None, args: Sequence[str] | None = None) -> Record:
-        options = with_volume_names(options)
-        source = self._images.source(options)
-        return self._bundles.make(options, source, args or command_line(options, source.config), extra)
+        options, warnings = self._within_reach(with_volume_names(options))
+        with self._images.using():
+            draft = self._draft(options, self._images.source(options), extra, args, warnings)
+            try:
+                self._bundles.keep(draft)
+            except BaseException:
+                self._bundles.discard(draft.record)
+                raise
+        return draft.record
+
+    def _draft(
+        self,
+        options: RunOptions,
+        source: Source,
+        extra: Extra | None,
+        args: Sequence[str] | None,
+        warnings: builtins.list[str],
+    ) -> Draft:
+        """A container without a record; its image must be held (``Images.using``) until it has one."""
+        _check_cpus(options.cpus)
+        draft = self._bundles.draft(options, source, args or command_line(options, source.config), extra)
+        draft.record.warnings = warnings
+        return draft
+
+
+def _check_cpus(cpus: float | None) -> None:
+    """Refuse more than this machine has, in docker's words; the kernel would take it and do nothing."""
+    available = len(os.sched_getaffinity(0))
+    if cpus and not _LEAST_CPUS <= cpus <= available:
+        text = f"range of CPUs is from {_LEAST_CPUS} to {available}.00, as there are only {available} CPUs available"
+        raise InvalidArgument(text, "--cpus")
 
 
 def exit_error(result: ContainerResult) -> ContainerExit:
@@ -215,36 +298,32 @@ def _options(image: RunOptions | str, command: str | Sequence[str] | None, keywo
     return options_from_keywords(image, command, wanted)
 
 
-def _run_fields(options: dict[str, Any]) -> dict[str, Any]:
-    extra = set(CellOptions.__dataclass_fields__) - set(RunOptions.__dataclass_fields__)
-    return {name: value for name, value in options.items() if name not in extra}
-
-
-def _request(options: RunOptions, owner: Containers) -> dict[str, Any]:
-    """The monitor's part of the options, see :class:`kernel_runtime.monitor.Request`."""
-    settings = owner._settings
+def _request(record: Record, settings: Settings) -> dict[str, Any]:
+    """The monitor's part of the options, see :class:`kernel_runtime.orders.Request`."""
+    options = record.options  # only what differs from the defaults
+    keep = not options.get("rm") or bool(options.get("detach"))
     return {
         "owned": True,
-        "remove": options.rm,
-        "log": not options.rm or options.detach,
+        "remove": bool(options.get("rm")),
+        "log": keep,
         "log_max_size": settings.log_max_size,
         "log_max_file": settings.log_max_file,
-        "timeout": options.timeout or 0.0,
-        "stop_signal": signal_number(options.stop_signal or "SIGTERM"),
-        "explain": getattr(options, "explain", False),
-        "network": options.network,
-        "terminal": options.tty,
+        "timeout": options.get("timeout") or 0.0,
+        "stop_signal": signal_number(options.get("stop_signal") or "SIGTERM"),
+        "explain": bool(options.get("explain")),
+        "network": options.get("network", "default"),
+        "terminal": bool(options.get("tty")),
+        "stdin": bool(options.get("interactive")),
+        "stdin_once": not options.get("detach"),
     }
 
 
-def _result(
-    record: Record, outcome: Exit, follow: Foreground, started: dict[str, Any], total: float
-) -> ContainerResult:
+def _result(record: Record, outcome: Exit, shown: Foreground, started: dict[str, Any], total: float) -> ContainerResult:
     steps: Iterable[Any] = started.get("steps", [])
     return ContainerResult(
         exit_code=outcome.exit_code,
         reason=outcome.reason,
-        outputs=follow.outputs,
+        outputs=shown.outputs,
         duration=outcome.duration,
         total=total,
         peak_memory=outcome.peak_memory,
@@ -252,7 +331,7 @@ def _result(
         image=record.image,
         image_digest=record.image_id,
         container_id=record.id,
-        truncated=follow.truncated,
+        truncated=shown.truncated,
         steps=[(str(text), float(seconds)) for text, seconds in steps],
     )
 

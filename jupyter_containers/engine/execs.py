@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from jupyter_containers.errors import Conflict
+from jupyter_containers.errors import CannotStart, Conflict
 from jupyter_containers.run import runtime
-from jupyter_containers.run.foreground import Foreground, OnOutput, Pipes
+from jupyter_containers.run.foreground import Caller, Foreground, OnOutput, Pipes, follow
 
 if TYPE_CHECKING:
     from jupyter_containers.engine.containers import Container
@@ -67,29 +67,57 @@ def run(
     pipes = Pipes()
     try:
         with _connect(container) as connection:
-            runtime.mapped(connection.ask)({"op": "exec", "process": asked}, pipes.stdio())
+            _start(connection, {"process": asked}, pipes.stdio())
             pipes.started()
-            follow = Foreground(connection, pipes, on_output)
-            outcome = follow.run()
+            shown = Foreground(connection, pipes, on_output)
+            outcome = shown.run()
     finally:
         pipes.close()
     wanted = {name for name, on in (("stdout", stdout), ("stderr", stderr)) if on}
-    return outcome.exit_code, "".join(text for name, text in follow.outputs if name in wanted).encode()
+    return outcome.exit_code, "".join(text for name, text in shown.outputs if name in wanted).encode()
 
 
 def foreground(
     container: Container,
     cmd: Sequence[str],
     stdio: tuple[int, int, int],
-    connected: Callable[[runtime.Connection], None] | None = None,
+    caller: Caller | None = None,
     **options: Any,
 ) -> int:
-    """Run on the caller's descriptors; *options* are those of :func:`process`. The exit code."""
+    """Run on the caller's descriptors; *options* are those of :func:`process`. The exit code.
+
+    Raises:
+        Conflict: the container does not run. CannotStart: the program could not be executed.
+    """
+    asked = process(container, cmd, **options)
     with _connect(container) as connection:
-        runtime.mapped(connection.ask)({"op": "exec", "process": process(container, cmd, **options)}, stdio)
-        if connected:
-            connected(connection)
-        return connection.wait().exit_code
+        if caller:
+            caller.ready()
+        _start(connection, {"process": asked}, stdio)
+        return follow(caller, connection)
+
+
+def detached(container: Container, cmd: Sequence[str], **options: Any) -> None:
+    """Run in the background: nobody owns it, it reads nothing, its output goes nowhere. See :func:`process`.
+
+    Raises:
+        Conflict: the container does not run. CannotStart: the program could not be executed.
+    """
+    with _connect(container) as connection:
+        _start(connection, {"process": process(container, cmd, **options), "owned": False}, ())
+
+
+def _start(connection: runtime.Connection, message: dict[str, Any], stdio: tuple[int, ...]) -> None:
+    """Have it executed.
+
+    Raises:
+        CannotStart: it could not be, in Docker's words; ``exit_code`` 127 for a missing program, 126 for no program.
+    """
+    try:
+        runtime.mapped(connection.ask)({"op": "exec", **message}, stdio)
+    except CannotStart as error:
+        error.what = f"OCI runtime exec failed: exec failed: unable to start container process: {error.what}"
+        raise
 
 
 def _connect(container: Container) -> runtime.Connection:

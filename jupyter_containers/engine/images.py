@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
@@ -11,17 +12,20 @@ from typing import IO, Any
 from jupyter_containers.config import Settings
 from jupyter_containers.engine.registries import Registries
 from jupyter_containers.errors import ImageNotFound, InvalidArgument
-from jupyter_containers.image import archive, host, imported, platforms
+from jupyter_containers.image import host, platforms
 from jupyter_containers.image.host import HostImage
 from jupyter_containers.image.progress import OnEvent
 from jupyter_containers.image.store import Image as StoredImage
-from jupyter_containers.image.store import ImageStore
+from jupyter_containers.image.store import ImageStore, Users
 from jupyter_containers.options import RunOptions
 from jupyter_containers.run import host as host_parts
 from jupyter_containers.run.bundle import Source
 from jupyter_containers.run.host import HostParts
 from jupyter_containers.run.records import Records
 from jupyter_containers.run.runtime import Runtime
+from jupyter_containers.text import filters as text_filters
+
+_RUNNING = ("creating", "running", "paused")
 
 
 class Image:
@@ -68,6 +72,21 @@ class Image:
     def history(self) -> list[dict[str, Any]]:
         """``docker history``'s rows, newest first."""
         return [] if isinstance(self.found, HostImage) else list(self._owner.store.history(self.found))
+
+    def layers(self, files: bool = False) -> dict[str, Any]:
+        """What each layer adds, changes, removes and wastes, bottom first; with *files* every name.
+
+        Raises:
+            InvalidArgument: it is ``host``, which has no layers.
+        """
+        if isinstance(self.found, HostImage):
+            raise InvalidArgument("the image 'host' is this machine itself and has no layers")
+        return self._owner.store.layer_view(self.found, files)
+
+    def save(self, chunk_size: int = 2 << 20, named: bool | str = False) -> Iterator[bytes]:
+        """As docker-py: an archive of it, nameless, or with its first name or the one given."""
+        name = named if isinstance(named, str) else self.tags[0] if named and self.tags else self.id
+        return self._owner.save([name])
 
     def tag(self, repository: str, tag: str | None = None) -> bool:
         """Give it one more name."""
@@ -180,8 +199,26 @@ class Images:
 
     def load(self, source: str | Path | IO[bytes], on_event: OnEvent | None = None) -> builtins.list[Image]:
         """Load a docker-archive or oci-archive, compressed or not; ``-`` reads standard input."""
-        given = source if isinstance(source, str) or hasattr(source, "read") else str(source)
-        return [Image(self, image) for image in archive.load(self.store, _path(given), on_event)]
+        from jupyter_containers.image import archive  # not for `images`
+
+        return [Image(self, image) for image in archive.load(self.store, _path(source), on_event, unpack=True)]
+
+    def save(
+        self, names: Sequence[str], form: str = "docker-archive", on_event: OnEvent | None = None
+    ) -> Iterator[bytes]:
+        """Images as one archive, in pieces.
+
+        Args:
+            names: references, repositories (all their tags) or ids.
+            form: ``docker-archive`` (an OCI layout that every docker reads, too) or ``oci-archive``.
+        """
+        from jupyter_containers.image import save  # not for `images`
+
+        for name in names:
+            if _is_host(name):
+                mend = "`%container run` uses it anywhere; save what was built or loaded."
+                raise InvalidArgument("the image 'host' is this machine itself and can't be saved", mend=mend)
+        return save.chunks(self.store, names, form, on_event)
 
     def import_image(
         self,
@@ -190,9 +227,12 @@ class Images:
         tag: str = "",
         changes: Iterable[str] = (),
         message: str = "",
+        platform: str = "",
         on_event: OnEvent | None = None,
     ) -> Image:
         """Make an image of the tar of a root file system (``docker import``)."""
+        from jupyter_containers.image import imported  # not for `images`
+
         found = imported.import_root_tar(
             self.store,
             _path(source),
@@ -200,7 +240,9 @@ class Images:
             tag=tag,
             changes=changes,
             message=message,
+            platform=platforms.parse(platform) if platform else None,
             on_event=on_event,
+            unpack=True,
         )
         return Image(self, found)
 
@@ -214,19 +256,62 @@ class Images:
         """``docker rmi``: rows of ``Untagged`` and ``Deleted``."""
         if _is_host(image):
             raise InvalidArgument("the image 'host' is this machine itself and can't be removed")
-        return list(self.store.remove(image, force, self._users))
+        return list(self.store.remove(image, force, self._users()))
 
     def prune(self, filters: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Remove images without a tag that no container uses."""
-        removed: builtins.list[dict[str, str]] = []
-        for image in self.store.list():
-            if not image.tags and not self._users(image.id):  # a digest alone is no name to keep it for, as docker's
-                removed += self.store.remove(image.id, force=True)
-        self.store.prune()
-        return {"ImagesDeleted": removed, "SpaceReclaimed": 0}
+        """Remove images that no container uses: those without a tag, with ``{"dangling": False}`` all.
 
-    def _users(self, image_id: str) -> builtins.list[str]:
-        return [record.id for record in self._records.all() if record.image_id == image_id]
+        Args:
+            filters: as docker-py's: ``dangling``, ``until`` (a time or a duration), ``label``, ``label!``.
+
+        Returns:
+            ``{"ImagesDeleted": [{"Untagged"|"Deleted": …}], "SpaceReclaimed": bytes}``.
+        """
+        from jupyter_containers.image import removal
+
+        wanted, all_unused = _prune_filters(filters or {})
+        passing = {image.id for image in text_filters.images(self.list(), wanted)} if wanted else None
+        done = removal.prune(
+            self.store, lambda image: passing is None or image.id in passing, all_unused, self._users()
+        )
+        return {"ImagesDeleted": done.rows, "SpaceReclaimed": done.bytes}
+
+    def using(self) -> AbstractContextManager[None]:
+        """While the block runs, no image is removed, nor a container without a record: until there is one."""
+        return self.store.layout.using()
+
+    @contextmanager
+    def nobody_begins(self) -> Iterator[bool]:
+        """Whether no process is about to begin a container, nor can while the block runs."""
+        with self.store.layout.unused() as alone:
+            yield alone
+
+    def _users(self) -> Users:
+        """The containers of an image and whether they run; read when first asked, which is under the removal's lock."""
+        found: dict[str, dict[str, bool]] = {}
+        read = False
+
+        def users(image_id: str) -> dict[str, bool]:
+            nonlocal read
+            for record in () if read else self._records.all():
+                runs = self._runtime.state(record.bundle)["status"] in _RUNNING
+                found.setdefault(record.image_id, {})[record.id] = runs
+            read = True
+            return found.get(image_id, {})
+
+        return users
+
+
+def _prune_filters(filters: Mapping[str, Any]) -> tuple[dict[str, builtins.list[str]], bool]:
+    """Filters as lists of words, and whether tagged images are meant too."""
+    found: dict[str, builtins.list[str]] = {}
+    for key, given in filters.items():
+        if key not in text_filters.PRUNE_KEYS:
+            known = ", ".join(text_filters.PRUNE_KEYS)
+            raise InvalidArgument(f"invalid filter '{key}'", mend=f"Known are {known}.")
+        found[key] = [str(value) for value in (given if isinstance(given, (builtins.list, tuple)) else [given])]
+    dangling = found.pop("dangling", ["true"])
+    return found, not all(text_filters.boolean(value) for value in dangling)
 
 
 def with_tag(repository: str, tag: str | None) -> str:

@@ -17,7 +17,6 @@ from jupyter_containers.image.rooted import Parts, Tree, is_whiteout, split
 from jupyter_containers.image.tarheader import Entry
 from jupyter_containers.image.tarstream import TarReader
 
-OWNERS = ("root", "rootless", "rootless-single")
 OVERRIDE_STAT = b"user.containers.override_stat"
 LIMITS = {
     "ratio": 400,  # bytes out per byte in, once ratio_floor bytes are out
@@ -48,6 +47,7 @@ class Unpacker:
     Attributes:
         skipped: what was left out, as ``{"name", "why"}``.
         whiteouts: paths hidden.
+        bytes: of files, holes included, and of symbolic links: what docker calls a layer's size.
     """
 
     def __init__(self, tree: Tree, owners: str, limits: dict[str, int]) -> None:
@@ -115,7 +115,7 @@ class Unpacker:
                 done = os.write(fd, piece)
                 while done < len(piece):
                     done += os.write(fd, piece[done:])
-        self.bytes += entry.size
+        self.bytes += entry.real_size
 
     def _dir(self, entry: Entry, parts: Parts, archive: TarReader) -> None:
         at = self.tree.directory(parts[:-1], create=True)
@@ -135,6 +135,7 @@ class Unpacker:
 
     def _symlink(self, entry: Entry, parts: Parts, archive: TarReader) -> None:
         self._new(parts, lambda name, at: os.symlink(entry.linkname, name, dir_fd=at))
+        self.bytes += len(entry.linkname)
         self._seal_nofollow(entry, parts)
 
     def _link(self, entry: Entry, parts: Parts, archive: TarReader) -> None:
@@ -250,7 +251,7 @@ class Unpacker:
 
     def _set_xattrs(self, fd: int, entry: Entry) -> None:
         for name, value in entry.xattrs.items():
-            if not _keeps_xattr(name):
+            if not keeps_xattr(name):
                 self._skip(entry, f"attribute {shown(name)} is not for layers")
                 continue
             try:
@@ -287,7 +288,7 @@ def _write_sparse(fd: int, entry: Entry, archive: TarReader) -> None:
     os.ftruncate(fd, entry.real_size)
 
 
-def _keeps_xattr(name: bytes) -> bool:
+def keeps_xattr(name: bytes) -> bool:
     """Layers carry user.* and file capabilities; the rest means something to this machine's kernel or to us."""
     ours = (b"user.overlay.", b"user.containers.")
     return name == b"security.capability" or (name.startswith(b"user.") and not name.startswith(ours))

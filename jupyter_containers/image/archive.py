@@ -78,16 +78,17 @@ class _Found:
     names: list[Reference]
 
 
-def load(store: ImageStore, source: Source, on_event: OnEvent | None = None) -> list[Image]:
+def load(store: ImageStore, source: Source, on_event: OnEvent | None = None, unpack: bool = False) -> list[Image]:
     """Load every image of an archive.
 
     Args:
         store: where they go.
         source: a path, ``"-"`` for standard input, or something to read from (which stays open).
         on_event: is told docker's progress messages.
+        unpack: the layers, too, as docker does, so that one that can't be unpacked is refused now.
 
     Raises:
-        InvalidArchive, InvalidImage, DigestMismatch: it is no archive of images, or a damaged one.
+        InvalidArchive, InvalidImage, DigestMismatch, LayerError: it is no archive of images, or a damaged one.
         StorageFull: no room. In every case the store stays as it was.
     """
     where = _name(source)
@@ -100,6 +101,8 @@ def load(store: ImageStore, source: Source, on_event: OnEvent | None = None) -> 
         for item in found:
             for blob, digest in item.blobs:
                 blob.commit(digest)
+        for item in found if unpack else ():
+            store.unpack(item.manifest, item.media_type, on_event)
         images = [store.add(area, item.manifest, item.names, item.media_type) for item in found]
     for item, image in zip(found, images, strict=True):
         _say(report, image, item.names)

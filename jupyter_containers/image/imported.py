@@ -38,6 +38,7 @@ def import_root_tar(
     message: str = "",
     platform: Platform | None = None,
     on_event: OnEvent | None = None,
+    unpack: bool = False,
 ) -> Image:
     """Make an image of a root directory's tar.
 
@@ -50,6 +51,7 @@ def import_root_tar(
         message: the comment of its history.
         platform: what the tar's programs run on; this machine where None.
         on_event: is told docker's progress messages.
+        unpack: its layer, too, as docker does.
 
     Raises:
         InvalidArchive: it is no tar, or one that is not a root directory.
@@ -68,6 +70,8 @@ def import_root_tar(
         manifest = media.Manifest(
             media.OCI_MANIFEST, media.Descriptor(media.OCI_CONFIG, described.digest, described.size), (layer,), {}
         )
+        if unpack:
+            store.unpack(manifest.to_bytes(), on_event=on_event)
         image = store.add(area, manifest.to_bytes(), names)
     report.send({"status": image.id})
     return image

@@ -15,11 +15,10 @@ import queue
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from jupyter_containers.errors import ContainersError
 from jupyter_containers.image import digest as digests
@@ -27,6 +26,10 @@ from jupyter_containers.image.locks import locked, try_locked
 from jupyter_containers.image.program import Program, Unshare
 from jupyter_containers.image.progress import OnEvent, Reporter
 
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+OWNERS = ("root", "rootless", "rootless-single")  # the rungs: which ids files can be given
 # Dirty pages are written back after vm.dirty_expire_centisecs (30 s), at most 10 minutes later in laptop mode.
 _WRITTEN_BACK = 900.0
 
@@ -157,6 +160,9 @@ class Layers:
     def _unpack_all(
         self, layers: Sequence[Layer], missing: list[Layer], report: Reporter, arrivals: Arrivals | None
     ) -> None:
+        # 4 ms (logging), where layers are unpacked
+        from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+
         count = min(len(missing), len(os.sched_getaffinity(0)))
         done: dict[str, Future[None]] = {}
         with ExitStack() as stack:

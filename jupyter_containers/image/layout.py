@@ -16,7 +16,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from jupyter_containers.errors import ContainersError, DigestMismatch, ImageNotFound, InvalidImage
@@ -149,6 +149,30 @@ class Layout:
             finally:
                 shutil.rmtree(path, ignore_errors=True)
 
+    @contextmanager
+    def keeping(self) -> Iterator[None]:
+        """While the block runs no blob is removed, whoever takes its last name away."""
+        with locked(self.root / ".adding.lock", shared=True):
+            yield
+
+    @contextmanager
+    def using(self) -> Iterator[None]:
+        """While the block runs, nothing is removed: for who resolves an image and then notes that it uses it."""
+        with locked(self.root / ".using.lock", shared=True):
+            yield
+
+    @contextmanager
+    def removing(self) -> Iterator[None]:
+        """While the block runs, nobody begins to use an image: for who looks for users and then removes."""
+        with locked(self.root / ".using.lock"):
+            yield
+
+    @contextmanager
+    def unused(self) -> Iterator[bool]:
+        """Whether nobody is :meth:`using`; if so, nobody begins while the block runs."""
+        with try_locked(self.root / ".using.lock") as alone:
+            yield alone is not None
+
     def unfinished(self) -> bool:
         """Whether something is being added, or was when its process died."""
         return any(self._incoming.iterdir())
@@ -168,6 +192,14 @@ class Layout:
             if also:
                 also()
             return unused
+
+    def partial_bytes(self) -> int:
+        """What the blobs take that a pull began."""
+        total = 0
+        for path in self._partial.glob("*-*"):
+            with suppress(FileNotFoundError):  # it has arrived
+                total += path.stat().st_size
+        return total
 
     def _sweep_partial(self, kept: float) -> None:
         before = time.time() - kept

@@ -5,9 +5,10 @@ Pure: lists of descriptors in, changed or chosen. The index itself is ``layout``
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from jupyter_containers.errors import Conflict, InvalidReference
+from jupyter_containers.errors import InvalidReference
 from jupyter_containers.image import media, reference
 from jupyter_containers.image.reference import Reference
 
@@ -29,20 +30,25 @@ def same(wanted: Reference, other: Reference) -> bool:
     return wanted == other
 
 
-def to_remove(image: Image, name: str, force: bool) -> list[Reference]:
+def asked_by_name(image: Image, name: str) -> list[Reference]:
+    """The names that *name* asks to remove; none where it is an id.
+
+    With the last tag of a repository go the digests that it was pulled by.
+    """
     wanted = lenient(name)
-    if wanted is not None and (found := [other for other in image.names if same(wanted, other)]):
-        tags = [other for other in image.names if not other.digest]
-        # With the last tag of a repository go the digests it was pulled by.
-        last = not wanted.digest and [tag for tag in tags if tag.name == wanted.name] == found
-        return found + [other for other in image.names if last and other.digest and other.name == wanted.name]
-    if len({other.name for other in image.names}) > 1 and not force:
-        raise Conflict(
-            f"unable to delete {name}: the image is named in several repositories ({', '.join(image.tags)})",
-            f"image {image.short_id}",
-            "Remove the names one by one, or use force.",
-        )
-    return list(image.names)
+    found = [other for other in image.names if wanted is not None and same(wanted, other)]
+    if not found or wanted is None or wanted.digest:
+        return found
+    tags = [other for other in image.names if not other.digest and other.name == wanted.name]
+    last = tags == found
+    return found + [other for other in image.names if last and other.digest and other.name == wanted.name]
+
+
+def is_single(names: Sequence[Reference]) -> bool:
+    """Docker's ``isSingleReference``: an id may stand for at most one tag and its repository's digests."""
+    tags = [name for name in names if not name.digest]
+    repositories = {name.name for name in names}
+    return len(names) <= 1 or (len(tags) <= 1 and len(repositories) == 1)
 
 
 def name_of(entry: media.JSON) -> str:

@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,10 @@ class Program:
 
     Args:
         unshare: makes of a command one that runs it inside the namespace; None where we are root already.
+        fds: descriptors that it inherits, by the same numbers.
     """
 
-    def __init__(self, unshare: Unshare | None = None) -> None:
+    def __init__(self, unshare: Unshare | None = None, fds: Sequence[int] = ()) -> None:
         argv = [sys.executable, "-P", "-m", "jupyter_containers.image.unpack"]
         self._process = subprocess.Popen(
             unshare(argv) if unshare else argv,
@@ -37,6 +38,7 @@ class Program:
             env=_environment(),
             cwd="/",
             text=True,
+            pass_fds=fds,
         )
 
     def __enter__(self) -> Program:
@@ -59,10 +61,24 @@ class Program:
         Raises:
             ContainersError: as the program found.
         """
-        assert self._process.stdin and self._process.stdout
-        try:
+        self.tell(order)
+        return self.answer(progress)
+
+    def tell(self, order: dict[str, Any]) -> None:
+        """Give an *order* whose result :meth:`answer` will be."""
+        assert self._process.stdin
+        with contextlib.suppress(BrokenPipeError):  # the answer tells
             self._process.stdin.write(json.dumps(order) + "\n")
             self._process.stdin.flush()
+
+    def answer(self, progress: Callable[[int], None] | None = None) -> dict[str, Any]:
+        """The result of the last order.
+
+        Raises:
+            ContainersError: as the program found.
+        """
+        assert self._process.stdout
+        try:
             for line in self._process.stdout:
                 answer = json.loads(line)
                 if "error" in answer:
@@ -71,7 +87,7 @@ class Program:
                     return dict(answer["result"])
                 if progress:
                     progress(answer["progress"])
-        except (BrokenPipeError, ValueError):
+        except ValueError:
             pass
         raise self._died()
 
@@ -79,7 +95,7 @@ class Program:
         assert self._process.stderr
         said = self._process.stderr.read()[-2000:].strip()
         code = self._process.wait()
-        return LayerError(f"the program that unpacks layers ended with code {code}: {said}", " ".join(sys.argv[:1]))
+        return LayerError(f"the program that works on layers ended with code {code}: {said}", " ".join(sys.argv[:1]))
 
 
 def _environment() -> dict[str, str]:

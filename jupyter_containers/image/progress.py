@@ -37,7 +37,11 @@ class Reporter:
 
     def extracted(self, diff_id: str) -> None:
         """A layer is unpacked."""
-        self.send({"status": "Pull complete", "progressDetail": {}, "id": short(diff_id)})
+        self.done("Pull complete", diff_id)
+
+    def done(self, status: str, name: str) -> None:
+        """Something that moved has arrived."""
+        self.send({"status": status, "progressDetail": {}, "id": short(name)})
 
     def line(self, text: str) -> None:
         """A line for people."""

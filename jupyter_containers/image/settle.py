@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import stat
 
+from jupyter_containers.image import stack
 from jupyter_containers.image.rooted import DIRECTORY, Parts, is_whiteout
 
 
@@ -29,7 +30,7 @@ def settle(target: bytes, implied: list[Parts], whiteouts: list[Parts], lower: l
 
 
 def _adopt(target: bytes, parts: Parts, lower: list[bytes], opaque: bytes) -> bool:
-    found, mine = _find(lower, parts, opaque), _find([target], parts, opaque)
+    found, mine = stack.find(lower, parts, opaque), stack.find([target], parts, opaque)
     try:
         if found is None or mine is None:
             return False
@@ -43,14 +44,14 @@ def _adopt(target: bytes, parts: Parts, lower: list[bytes], opaque: bytes) -> bo
     except (NotADirectoryError, FileNotFoundError):
         return False  # below it is no directory
     finally:
-        _close(found, mine)
+        stack.close(found, mine)
 
 
 def _drop(target: bytes, parts: Parts, lower: list[bytes], opaque: bytes) -> bool:
-    at, hidden = _parent(target, parts, opaque)
+    at, hidden = stack.parent(target, parts, opaque)
     if at is None:
         return False
-    below = None if hidden else _find(lower, parts, opaque)
+    below = None if hidden else stack.find(lower, parts, opaque)
     try:
         idle = below is None and is_whiteout(os.stat(parts[-1], dir_fd=at, follow_symlinks=False))
         if idle:
@@ -59,40 +60,7 @@ def _drop(target: bytes, parts: Parts, lower: list[bytes], opaque: bytes) -> boo
     except FileNotFoundError:
         return False
     finally:
-        _close(at, below)
-
-
-def _find(roots: list[bytes], parts: Parts, opaque: bytes) -> int | None:
-    """The directory (to be closed) in which overlayfs would find the last of *parts*; None where it would not."""
-    for root in roots:
-        at, hidden = _parent(root, parts, opaque)
-        try:
-            if at is not None and not is_whiteout(os.stat(parts[-1], dir_fd=at, follow_symlinks=False)):
-                return at
-            hidden = hidden or at is not None
-        except FileNotFoundError:
-            pass
-        _close(at)
-        if hidden:
-            return None
-    return None
-
-
-def _parent(root: bytes, parts: Parts, opaque: bytes) -> tuple[int | None, bool]:
-    """The directory of *parts* in one layer, and whether layers below it are hidden there."""
-    at, hidden = os.open(root, DIRECTORY), False
-    for part in parts[:-1]:
-        try:
-            down = os.open(part, DIRECTORY, dir_fd=at)
-        except FileNotFoundError:
-            os.close(at)
-            return None, hidden
-        except OSError:  # a file, a link or a whiteout
-            os.close(at)
-            return None, True
-        os.close(at)
-        at, hidden = down, hidden or opaque.decode() in os.listxattr(down)
-    return at, hidden
+        stack.close(at, below)
 
 
 def _copy_status(model: int, mine: int) -> None:
@@ -103,9 +71,3 @@ def _copy_status(model: int, mine: int) -> None:
         if name.startswith("user.") and not name.startswith("user.overlay."):
             os.setxattr(mine, name, os.getxattr(model, name))
     os.utime(mine, ns=(status.st_atime_ns, status.st_mtime_ns))
-
-
-def _close(*fds: int | None) -> None:
-    for fd in fds:
-        if fd is not None:
-            os.close(fd)

@@ -3,7 +3,7 @@
 ``images/`` (``layout``) holds blobs and the index, ``layers/<owners>/`` (``layers``) what is unpacked. An index entry
 is a name (annotation org.opencontainers.image.ref.name, the full normalised reference) of a manifest; an image is all
 entries that lead to one configuration, whose digest is its id, as docker's. Any process may open the same store.
-Not here: where images come from (``archive``, ``imported``, ``registry``; later build).
+Not here: where images come from (``archive``, ``imported``, ``registry``; later build), who may go (``removal``).
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jupyter_containers.errors import (
-    Conflict,
     ContainersError,
     ImageNotFound,
     InvalidArgument,
@@ -25,16 +25,18 @@ from jupyter_containers.errors import (
 )
 from jupyter_containers.image import digest as digests
 from jupyter_containers.image import inspect, media, naming, platforms, reference
-from jupyter_containers.image.apply import OWNERS
 from jupyter_containers.image.blobs import VerifiedReader
-from jupyter_containers.image.layers import Layer, Layers
+from jupyter_containers.image.layers import OWNERS, Layer, Layers
 from jupyter_containers.image.layout import Area, Layout
 from jupyter_containers.image.platforms import Platform
 from jupyter_containers.image.program import Unshare
 from jupyter_containers.image.progress import OnEvent, short
 from jupyter_containers.image.reference import Reference
 
-InUse = Callable[[str], list[str]]
+if TYPE_CHECKING:
+    from jupyter_containers.image.contents import Contents
+
+Users = Callable[[str], Mapping[str, bool]]  # of an image id: ids of its containers, and whether they run
 
 Rows = list[dict[str, str]]
 Parsed = tuple[media.Descriptor, media.Manifest, media.ImageConfig]
@@ -109,9 +111,17 @@ class ImageStore:
             home.chmod(0o700)  # setuid files of images are for nobody else (CVE-2021-41091)
         self.layout = Layout(home / "images")
         self.unpacked = Layers(home / "layers" / owners, owners, unshare, limits)
+        self._home = home
         self._parsed: dict[str, Parsed] = {}
         if self.layout.unfinished() or self.unpacked.unfinished():
             self.sweep()
+
+    @cached_property
+    def contents(self) -> Contents:
+        """The indexes of layers' contents."""
+        from jupyter_containers.image.contents import Contents  # for who looks into layers
+
+        return Contents(self._home / "layers" / "contents")
 
     # --- blobs, for what brings images ---
 
@@ -134,17 +144,16 @@ class ImageStore:
         for part in (parsed.config, *parsed.layers):
             if not self.layout.has(part.digest, part.size):
                 raise InvalidImage(f"its blob {part.digest} of {part.size} bytes is missing", where)
-        config = media.config(self.layout.read_json(parsed.config), where)
-        media.check_layers(parsed, config, where)
+        media.check_layers(parsed, media.config(self.layout.read_json(parsed.config), where), where)
         stored = area.put(manifest)
-        target, names = media.Descriptor(parsed.media_type, stored.digest, stored.size), tuple(names)
+        target = media.Descriptor(parsed.media_type, stored.digest, stored.size)
         with self.layout.editing() as entries:
             for name in names:
                 naming.move(entries, str(name), target)
             if not any(entry.get("digest") == target.digest for entry in entries):
                 entries.append(target.to_json())
-        known = self._images().get(parsed.config.digest)  # perhaps somebody has removed it already
-        return known or Image(parsed.config.digest, target, parsed, config, names)
+            found = self._grouped(media.descriptor(entry, "index.json") for entry in entries)
+        return found[parsed.config.digest]
 
     # --- reading ---
 
@@ -179,8 +188,12 @@ class ImageStore:
         shown = wanted.familiar if wanted else name
         raise ImageNotFound(f"no such image: {shown}", "", suggest(name, known) or "`images` lists what there is.")
 
+    def chain(self, image: Image) -> Sequence[Layer]:
+        """The layers of an image, bottom first, and where they are or would be."""
+        return self.layers_of(image.manifest, image.config)
+
     def layers_of(self, manifest: media.Manifest, config: media.ImageConfig) -> Sequence[Layer]:
-        """The layers of an image that is perhaps not in the store yet, bottom first."""
+        """As :meth:`chain`, of an image that is perhaps not in the store yet."""
         chain = digests.chain_ids(list(config.diff_ids))
         rows = zip(chain, config.diff_ids, manifest.layers, strict=True)
         return [Layer(c, diff, self.layout.path(blob.digest), blob.digest, blob.size) for c, diff, blob in rows]
@@ -188,89 +201,103 @@ class ImageStore:
     def layers(self, image: Image, on_event: OnEvent | None = None) -> Sequence[Path]:
         """The directories of the image's layers, top first; unpacked now where they are not yet.
 
-        The image must be in use already (a container's record written), or a removal may take them away again.
+        Hold ``layout.using()`` from resolving the image until something notes that it is in use (a container's record),
+        or a removal may take them away again.
         """
-        return self.unpacked.unpacked(self._layers(image), on_event)
+        return self.unpacked.unpacked(self.chain(image), on_event)
 
     def inspect(self, image: Image) -> dict[str, Any]:
         """``docker image inspect``."""
-        return inspect.image(image, sum(self.sizes(image)))
+        chain = [layer.chain_id for layer in reversed(self.chain(image))]
+        there = all(self.unpacked.stamp(chain_id) for chain_id in chain)
+        places = [str(self.unpacked.path(chain_id)) for chain_id in chain] if there else []
+        return inspect.image(image, sum(self.sizes(image)), places)
 
     def history(self, image: Image) -> Sequence[dict[str, Any]]:
         """``docker history``."""
         return inspect.history(image, self.sizes(image))
 
+    def layer_view(self, image: Image, files: bool = False) -> dict[str, Any]:
+        """What each layer adds, changes, removes and wastes; see :func:`jupyter_containers.image.inspect.layers`."""
+        from jupyter_containers.image import layerview
+
+        chain = self.chain(image)
+        changes = layerview.stacked(self.contents.rows(layer) for layer in chain)
+        return inspect.layers(image, chain, changes, layerview.efficiency(changes), files)
+
     def sizes(self, image: Image) -> Sequence[int]:
         """Bytes in each layer, bottom first: of its files where it is unpacked, of its blob otherwise."""
-        stamps = ((layer, self.unpacked.stamp(layer.chain_id)) for layer in self._layers(image))
+        stamps = ((layer, self.unpacked.stamp(layer.chain_id)) for layer in self.chain(image))
         return [int(stamp["bytes"]) if stamp else layer.size for layer, stamp in stamps]
 
     # --- changing ---
 
-    def tag(self, name: str, new: str) -> Image:
-        """Give the image *name* the name *new* as well."""
-        image, wanted = self.resolve(name), reference.parse(new)
-        if wanted.digest or wanted.familiar_name in digests.ALGORITHMS:
-            raise InvalidReference("a new name has a tag, and no digest or its algorithm", f"reference {new!r}")
-        with self.layout.editing() as entries:
-            naming.move(entries, str(wanted), image.target)
-        return self.resolve(str(wanted))
+    def unpack(self, manifest: bytes, media_type: str = "", on_event: OnEvent | None = None) -> None:
+        """Unpack the layers of a manifest whose blobs were put, before :meth:`add` makes an image of it.
 
-    def name(self, image: Image, name: Reference) -> None:
-        """Let *name*, also one with a digest, lead to the image."""
-        with self.layout.editing() as entries:
-            naming.move(entries, str(name), image.target)
-
-    def remove(self, name: str, force: bool = False, in_use: InUse | None = None) -> Rows:
-        """``docker rmi``: take a name away; with the last one, remove the image and what only it needed.
-
-        Args:
-            name: a reference, or an id for all names of one repository (of several with *force*).
-            force: remove a name although containers use the image, which then stays without a name.
-            in_use: the ids of the containers that use an image id.
-
-        Returns:
-            docker's rows: ``{"Untagged": name}`` and ``{"Deleted": digest}``.
+        For what brings images: a layer that can't be unpacked is refused before anything has a name.
 
         Raises:
-            Conflict: containers use the image, or an id stands for names of several repositories.
+            InvalidImage, LayerError, DigestMismatch, StorageFull: nothing is left of the layers.
         """
-        image = self.resolve(name)
-        names = naming.to_remove(image, name, force)
-        last = len(names) == len(image.names)
-        users = in_use(image.id) if last and in_use else []
-        if users and not force:
-            raise Conflict(
-                f"unable to remove image {name}: container {', '.join(short(user) for user in users[:3])} uses it",
-                f"image {image.short_id}",
-                "Remove the container first, or use force to remove only the name.",
-            )
-        if users and not names:
-            raise Conflict(f"unable to delete image {name}: containers use it", f"image {image.short_id}")
-        self._untag(image, names, keep=bool(users))
-        rows = [{"Untagged": item.familiar} for item in names]
-        return rows if users or not last else rows + self._delete(image)
+        where = f"manifest {digests.of(manifest)}"
+        parsed = media.manifest(manifest, where, media_type)
+        config = media.config(self.layout.read_json(parsed.config), where)
+        media.check_layers(parsed, config, where)
+        self.unpacked.unpacked(self.layers_of(parsed, config), on_event)
+
+    def tag(self, name: str, new: str) -> Image:
+        """Give the image *name* the name *new* as well."""
+        wanted = reference.parse(new)
+        if wanted.digest or wanted.familiar_name in digests.ALGORITHMS:
+            raise InvalidReference("a new name has a tag, and no digest or its algorithm", f"reference {new!r}")
+        with self.layout.using():
+            image = self.resolve(name)
+            with self.layout.editing() as entries:
+                naming.move(entries, str(wanted), image.target)
+            return self.resolve(str(wanted))
+
+    def name(self, image: Image, name: Reference) -> None:
+        """Let *name*, also one with a digest, lead to the image, unless somebody has removed it meanwhile."""
+        with self.layout.editing() as entries:
+            if any(self._leads_to(entry, image) for entry in entries):
+                naming.move(entries, str(name), image.target)
+
+    def remove(self, name: str, force: bool = False, users: Users | None = None) -> Rows:
+        """``docker rmi``; see :func:`jupyter_containers.image.removal.remove`."""
+        from jupyter_containers.image import removal
+
+        return removal.remove(self, name, force, users).rows
+
+    def untag(self, image: Image, names: Sequence[Reference], keep: bool = False) -> bool:
+        """Take *names* of an image away; whether no entry leads to it any more (with *keep*, one without a name does).
+
+        An image that has got another name meanwhile stays.
+        """
+        gone = {str(name) for name in names}
+        with self.layout.editing() as entries:
+            for entry in [entry for entry in entries if naming.name_of(entry) in gone]:
+                naming.drop(entries, entry)
+            mine = [entry for entry in entries if self._leads_to(entry, image)]
+            last = not keep and not any(naming.name_of(entry) for entry in mine)
+            if last:
+                entries[:] = [entry for entry in entries if entry not in mine]
+            return last
 
     def sweep(self) -> None:
         """Remove blobs that nothing names, and what processes left that died."""
         self.layout.sweep()
         self.unpacked.sweep()
 
-    def prune(self) -> None:
-        """As :meth:`sweep`; unpacked layers that no image has and partial blobs go as well."""
-
-        def unused_layers() -> None:
-            kept = self._chain_ids(self._images().values())
-            self.unpacked.remove([chain_id for chain_id in self.unpacked.chain_ids() if chain_id not in kept])
-
-        self.layout.sweep(unused_layers, partial_kept=0)
-        self.unpacked.sweep()
-
     # --- inside ---
 
     def _images(self) -> dict[str, Image]:
+        return self._grouped(self.layout.entries())
+
+    def _grouped(self, entries: Iterable[media.Descriptor]) -> dict[str, Image]:
+        """Images by id: all entries that lead to one configuration."""
         found: dict[str, Image] = {}
-        for entry in self.layout.entries():
+        for entry in entries:
             if (parsed := self._read(entry)) is None:
                 continue
             target, manifest, config = parsed
@@ -303,37 +330,6 @@ class ImageStore:
         media.check_layers(manifest, config, where)
         return media.Descriptor(manifest.media_type, entry.digest, entry.size), manifest, config
 
-    def _layers(self, image: Image) -> Sequence[Layer]:
-        return self.layers_of(image.manifest, image.config)
-
-    def _untag(self, image: Image, names: Sequence[Reference], keep: bool) -> None:
-        gone = {str(name) for name in names}
-        with self.layout.editing() as entries:
-            for entry in [entry for entry in entries if naming.name_of(entry) in gone]:
-                naming.drop(entries, entry)
-            if not keep and len(names) == len(image.names):
-                entries[:] = [entry for entry in entries if not self._leads_to(entry, image)]
-
     def _leads_to(self, entry: media.JSON, image: Image) -> bool:
         parsed = self._read(media.descriptor(entry, "index.json"))
         return parsed is not None and parsed[1].config.digest == image.id
-
-    def _delete(self, image: Image) -> Rows:
-        """Remove what only *image*, which no entry names any more, needed.
-
-        While something is being added, its layers may be needed the next moment: then :meth:`prune` removes them.
-        """
-
-        def unused_layers() -> None:
-            self.unpacked.remove([chain_id for chain_id in only_its() if self.unpacked.stamp(chain_id)])
-
-        def only_its() -> Sequence[str]:
-            kept = self._chain_ids(self._images().values())
-            return [layer.chain_id for layer in self._layers(image) if layer.chain_id not in kept]
-
-        chain = only_its()
-        self.layout.sweep(unused_layers)
-        return [{"Deleted": digest} for digest in (image.id, *reversed(chain))]
-
-    def _chain_ids(self, images: Iterable[Image]) -> set[str]:
-        return {layer.chain_id for image in images for layer in self._layers(image)}

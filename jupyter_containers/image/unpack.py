@@ -1,4 +1,4 @@
-"""The program that unpacks one layer blob into a directory in overlayfs form, in one pass.
+"""The program that works on files with the containers' ids: unpacks layer blobs in overlayfs form, packs trees.
 
     python -m jupyter_containers.image.unpack ['{"verb": "unpack", "blob": PATH, "target": DIR, "owners": MODE, ...}']
 
@@ -10,6 +10,8 @@ container will have, where it is root. Verbs:
     unpack   blob (or fd), target (made; must not exist), owners, digest, size, diff_id, limits
     settle   target, owners, implied, whiteouts, lower (top first): see ``settle``
     remove   paths: remove trees, whoever in the namespace owns their files
+    changes  upper, lower (top first), owners: what a container's writable layer changes: see ``upper``
+    pack     root, output (descriptors that were inherited): write the tree as a tar: see ``pack``
 
 With orders from standard input it ends when that ends, at once: it never outlives who asked. A target that is not
 finished is removed, or left for the next unpacking to remove when killed. Not here: which layers an image needs and
@@ -18,6 +20,7 @@ where they go (``layers``). Imports are few: the first use of an image waits for
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import posixpath
@@ -114,7 +117,52 @@ def remove_trees(order: Order) -> Order:
     return {"removed": len(_list(order["paths"]))}
 
 
-_VERBS: dict[str, Callable[[Order], Order]] = {"unpack": unpack, "settle": settle_layer, "remove": remove_trees}
+def list_changes(order: Order) -> Order:
+    """What *upper* changes of *lower*: pairs of docker's letter and the path."""
+    from jupyter_containers.image.upper import changes  # not when a layer is unpacked
+
+    _allow_descriptors()
+    lower = [os.fsencode(path) for path in _list(order["lower"])]
+    opaque = opaque_attribute(str(order["owners"]))
+    found = changes(os.fsencode(str(order["upper"])), lower, opaque)
+    return {"changes": [[change.kind, os.fsdecode(change.path)] for change in found]}
+
+
+def pack_tree(order: Order) -> Order:
+    """Pack the tree of descriptor *root* into *output*, which is closed then: its reader sees the end."""
+    from jupyter_containers.image.pack import Packer  # not when a layer is unpacked
+
+    _allow_descriptors()
+    root, output = order["root"], order["output"]
+    assert isinstance(root, int)
+    assert isinstance(output, int)
+    with open(output, "wb", buffering=0) as file:  # noqa: PTH123 - a descriptor
+        packer = Packer(root, lambda data: _write_all(file, data))
+        packer.run()
+    return {"entries": packer.entries, "bytes": packer.bytes}
+
+
+def _allow_descriptors() -> None:
+    """One for each level of a tree: as many as the system lets us have."""
+    import resource
+
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _write_all(file: io.FileIO, data: bytes | memoryview) -> None:
+    data = memoryview(data)
+    while data:
+        data = data[file.write(data) or 0 :]
+
+
+_VERBS: dict[str, Callable[[Order], Order]] = {
+    "unpack": unpack,
+    "settle": settle_layer,
+    "remove": remove_trees,
+    "pack": pack_tree,
+    "changes": list_changes,
+}
 
 
 def _remove(path: bytes) -> None:

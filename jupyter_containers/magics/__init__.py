@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -69,6 +70,14 @@ class ContainerMagics(Magics):
         assert self.shell is not None
         variables: dict[str, Any] = self.shell.user_ns
         return variables
+
+    @property
+    def ask(self) -> Callable[[], str] | None:
+        """Asks for a line of input; None where nobody can answer (``jupyter execute``, a front end without a box)."""
+        kernel = getattr(self.shell, "kernel", None)
+        if kernel is not None and not kernel._allow_stdin:
+            return None
+        return input  # the kernel's own, which goes to Jupyter's input box
 
     @no_var_expand
     @line_cell_magic

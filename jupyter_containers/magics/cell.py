@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,7 @@ def run(magics: ContainerMagics, line: str, body: str) -> ContainerResult | None
     _refuse_later(options)
     if not options.dry_run:
         ensure(engine, options, Notebook())
+    ask = _asker(magics) if options.interactive and not (options.detach or options.dry_run) else None
     source = engine.images.source(options)
     args = interpreter.command(options.interpreter, body, source.config)
     if options.dry_run:
@@ -56,7 +58,7 @@ def run(magics: ContainerMagics, line: str, body: str) -> ContainerResult | None
     stream = Stream(options.quiet)
     try:
         extra = Extra(_files(body, passing), passing.writable())
-        result = engine.containers.run_foreground(options, stream.write, extra, passing.wrap(args))
+        result = engine.containers.run_foreground(options, stream.write, extra, passing.wrap(args), ask)
         stream.flush()
         if result.ok:
             namespace.update(passing.collect())
@@ -77,8 +79,17 @@ def _finish(namespace: dict[str, Any], options: CellOptions, result: ContainerRe
 
 def _detach(magics: ContainerMagics, options: CellOptions, body: str, args: list[str]) -> None:
     container = magics.engine.containers.create_cell(options, Extra(_script(body)), args)
+    for warning in container.warnings:
+        sys.stderr.write(f"[{warning}]\n")
     container.start()
     sys.stdout.write(f"{container.id}\n")
+
+
+def _asker(magics: ContainerMagics) -> Callable[[], str]:
+    if magics.ask is None:
+        mend = "Run the cell without -i (stdin is empty then), or in a front end that has an input box."
+        raise InvalidArgument("this front end can't ask for input", "-i", mend)
+    return magics.ask
 
 
 def _files(body: str, passing: variables.Passing) -> dict[str, tuple[bytes, int]]:

@@ -16,4 +16,4 @@ def run(magics: ContainerMagics, line: str) -> Any:
     from jupyter_containers.cli import run_verb
 
     words = lines.words(line, magics.namespace, str(Path.cwd()))
-    return run_verb(words or ["--help"], magics.engine)
+    return run_verb(words or ["--help"], magics.engine, ask=magics.ask)

@@ -9,7 +9,7 @@ Not here: how words become values (``values``, ``parser``) and which flags there
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from typing import Any, Self
 
 MIB = 1024 * 1024
@@ -114,9 +114,10 @@ class RunOptions:
     quiet: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON data with only what differs from the defaults (``image`` always)."""
-        data = asdict(self)
-        return {f.name: data[f.name] for f in fields(self) if f.name == "image" or data[f.name] != _default(f)}
+        """JSON data with only what differs from the defaults; ``image`` and ``rm``, whose default differs, always."""
+        kept = ("image", "rm")
+        found = ((name, getattr(self, name), default) for name, default in _defaults(type(self)))
+        return {name: _plain(value) for name, value, default in found if name in kept or value != default}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -154,8 +155,22 @@ class CellOptions(RunOptions):
     interpreter: tuple[str, ...] = ()
 
 
-def _default(f: Any) -> object:
-    return f.default if f.default_factory is MISSING else f.default_factory()
+_DEFAULTS: dict[type, tuple[tuple[str, Any], ...]] = {}
+
+
+def _defaults(kind: type[RunOptions]) -> tuple[tuple[str, Any], ...]:
+    """The names of the fields and their defaults."""
+    if kind not in _DEFAULTS:
+        made = ((f.name, f.default if f.default_factory is MISSING else f.default_factory()) for f in fields(kind))
+        _DEFAULTS[kind] = tuple(made)
+    return _DEFAULTS[kind]
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it: dataclasses become objects."""
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
 
 
 def _tuples(item: Mapping[str, Any]) -> dict[str, Any]:

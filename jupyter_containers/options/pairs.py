@@ -50,9 +50,13 @@ def label_file(word: str, context: Context) -> tuple[tuple[str, str], ...]:
 
 
 def sysctl(word: str, _: Context) -> tuple[str, str]:
-    """``KEY=VALUE`` of a kernel parameter that belongs to a namespace of the container."""
+    """``KEY=VALUE`` of a kernel parameter that belongs to a namespace of the container.
+
+    Neither ``.`` nor ``/`` may stand next to another: ``net./../kernel.x`` would lead out of what is allowed.
+    """
     name, equal, value = word.partition("=")
-    if not equal or not (name.startswith(("net.", "fs.mqueue.")) or name in _SYSCTLS):
+    allowed = name in _SYSCTLS or name.startswith(("net.", "fs.mqueue."))
+    if not equal or not allowed or not all(re.split("[./]", name)):
         mend = "Allowed are net.*, fs.mqueue.* and kernel.{msg,sem,shm}*."
         raise InvalidArgument(f"sysctl '{word}' is not allowed", mend=mend)
     return name, value

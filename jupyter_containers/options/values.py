@@ -114,6 +114,24 @@ def duration(word: str, _: Context) -> float:
     return sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(word))
 
 
+def point_in_time(word: str, context: Context) -> float:
+    """Seconds since 1970 of an RFC 3339 time, a number of seconds, or a duration before now, as docker has it."""
+    import time
+
+    from jupyter_containers.text.units import moment
+
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", word):
+        return float(word)
+    found = moment(word)
+    if found:
+        return found
+    try:
+        return time.time() - duration(word, context)
+    except InvalidArgument:
+        what = f'failed to parse value as time or duration: "{word}"'
+        raise InvalidArgument(what, mend="Write it as 42m or 2013-01-02T13:23:37Z.") from None
+
+
 def timeout(word: str, context: Context) -> float | None:
     """As :func:`duration`; 0 is no limit."""
     return duration(word, context) or None

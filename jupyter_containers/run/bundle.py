@@ -9,9 +9,10 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,15 @@ from jupyter_containers.errors import ContainersError, InvalidArgument, StorageF
 from jupyter_containers.options import RunOptions
 from jupyter_containers.run import etc, oci, rootfs
 from jupyter_containers.run.host import HostParts
+from jupyter_containers.run.interpreter import SCRIPT
 from jupyter_containers.run.profile import profile
 from jupyter_containers.run.records import Record, Records
 from jupyter_containers.run.runtime import Runtime
+
+_MOST_INLINE = 64 * 1024  # bytes of a cell's file that travels in config.json
+_READ = ("rprivate", "nosuid", "nodev", "ro")
+_APT_FOLDER = "etc/apt/apt.conf.d"
+_APT_SETTINGS = Path(__file__).with_name("apt.conf")
 
 
 @dataclass(frozen=True)
@@ -59,36 +66,73 @@ def command_line(options: RunOptions, config: Mapping[str, Any]) -> list[str]:
     return words
 
 
+@dataclass(frozen=True)
+class Draft:
+    """A container that is known to its maker alone: folders and a name, if one was asked for, but no record."""
+
+    record: Record
+    config: dict[str, Any]
+
+
 class Bundles:
     """Makes bundles in a store."""
 
     def __init__(self, settings: Settings, records: Records, runtime: Runtime) -> None:
         self._settings, self._records, self._runtime = settings, records, runtime
+        self._init_layer = cache(lambda script: rootfs.init_layer(settings.home, script))
 
-    def make(self, options: RunOptions, source: Source, args: Sequence[str], extra: Extra | None = None) -> Record:
-        """A new container, not started.
+    def draft(self, options: RunOptions, source: Source, args: Sequence[str], extra: Extra | None = None) -> Draft:
+        """What a new container needs to be started; :meth:`keep` makes it one that others find.
 
         Raises:
             InvalidArgument, Conflict, StorageFull: nothing is left behind.
         """
         record = self._record(options, source, args)
-        try:
-            record.bundle.mkdir(mode=0o700, parents=True)
-            record.name = self._name(options, record.id)
-            self._records.add(record)
-            config = self._config(options, source, args, record, extra or Extra())
-            (record.bundle / "config.json").write_text(json.dumps(config, separators=(",", ":")))
-        except BaseException as error:
-            self.discard(record)
-            if isinstance(error, OSError) and not isinstance(error, ContainersError):
-                raise _disk_error(error, record.bundle) from error
-            raise
-        return record
+        with self._or_discard(record):
+            root = self._root(source, record.bundle, extra)
+            record.bundle.mkdir(mode=0o700)
+            for folder in root.folders:
+                folder.mkdir(mode=0o755)
+            if options.name:
+                self._records.take_name(options.name, record.id)
+                record.name = options.name
+            mounts = [*self._apt_settings(source), *_extra_mounts(record.bundle, extra or Extra())]
+            config = oci.config(self._plan(options, source, args, record, root, mounts))
+        return Draft(record, config)
 
     def plan(self, options: RunOptions, source: Source, args: Sequence[str]) -> dict[str, Any]:
-        """The config.json that :meth:`make` would write; nothing is made (``--dry-run``)."""
+        """The config.json that a container would get; nothing is made (``--dry-run``)."""
         record = self._record(options, source, args)
-        return oci.config(self._plan(options, source, args, record, self._root(source, record.bundle), ()))
+        return oci.config(self._plan(options, source, args, record, self._root(source, record.bundle, None), ()))
+
+    def keep(self, draft: Draft) -> None:
+        """Give a draft its name, write config.json and record: others find it from now on.
+
+        A container that is being started meanwhile may have ended already, and be gone.
+
+        Raises:
+            StorageFull: what is written so far stays for :meth:`discard`.
+        """
+        record = draft.record
+        try:
+            if not record.name:
+                record.name = self._records.take_random_name(record.id)
+            (record.bundle / "config.json").write_text(json.dumps(draft.config, separators=(",", ":")))
+            self._records.add(record)
+        except OSError as error:
+            if record.bundle.exists():
+                raise _disk_error(error, record.bundle) from error
+
+    @contextmanager
+    def _or_discard(self, record: Record) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.discard(record)
+            raise _disk_error(error, record.bundle) from error
+        except BaseException:
+            self.discard(record)
+            raise
 
     def discard(self, record: Record) -> None:
         """Remove a bundle that was never started, or has ended, and its name."""
@@ -115,26 +159,11 @@ class Bundles:
             hostname=options.hostname or (os.uname().nodename if options.network == "host" else container_id[:12]),
         )
 
-    def _name(self, options: RunOptions, container_id: str) -> str:
-        if options.name:
-            self._records.take_name(options.name, container_id)
-            return options.name
-        return self._records.take_random_name(container_id)
-
-    def _root(self, source: Source, bundle: Path) -> rootfs.RootFs:
+    def _root(self, source: Source, bundle: Path, extra: Extra | None) -> rootfs.RootFs:
         if source.host is None:
-            return rootfs.of_layers(bundle, source.layers)
+            script = SCRIPT if extra and SCRIPT in extra.files else ""
+            return rootfs.of_layers(bundle, [*source.layers, self._init_layer(script)])
         return rootfs.of_host(bundle, source.host)
-
-    def _config(
-        self, options: RunOptions, source: Source, args: Sequence[str], record: Record, extra: Extra
-    ) -> dict[str, Any]:
-        root = self._root(source, record.bundle)
-        for folder in (record.bundle / "rootfs", *root.folders):
-            folder.mkdir()
-        etc.write(record.bundle, record.hostname, options.network, {})
-        mounts = list(_extra_mounts(record.bundle, extra))
-        return oci.config(self._plan(options, source, args, record, root, mounts))
 
     def _plan(
         self,
@@ -159,7 +188,13 @@ class Bundles:
             masks=root.masks,
             volumes=self._volumes(options),
             thermal=_thermal(),
+            etc=etc.files(record.hostname, options.network, {}),
         )
+
+    def _apt_settings(self, source: Source) -> Iterable[dict[str, Any]]:
+        """With one user id apt can't become ``_apt`` to fetch, and checks that (it ends with 112): tell it not to."""
+        if self._runtime.rung == "rootless-single" and any((layer / _APT_FOLDER).is_dir() for layer in source.layers):
+            yield _bind(f"/{_APT_FOLDER}/99nb-containers", _APT_SETTINGS, "ro")
 
     def _volumes(self, options: RunOptions) -> dict[str, Path]:
         """The folders of named volumes, made where missing; missing bind sources that ``-v`` makes."""
@@ -185,6 +220,10 @@ def with_volume_names(options: RunOptions) -> RunOptions:
 
 def _extra_mounts(bundle: Path, extra: Extra) -> Iterable[dict[str, Any]]:
     for number, (destination, (content, mode)) in enumerate(extra.files.items()):
+        text = _text(content)
+        if text is not None:
+            yield {"destination": destination, "type": "data", "source": text, "options": [f"mode={mode:04o}", *_READ]}
+            continue
         path = bundle / f"file{number}"
         path.write_bytes(content)
         path.chmod(mode)
@@ -193,8 +232,16 @@ def _extra_mounts(bundle: Path, extra: Extra) -> Iterable[dict[str, Any]]:
         yield _bind(destination, path, "rw")
 
 
+def _text(content: bytes) -> str | None:
+    """*content* as text for config.json; ``None`` for what is none, or too much."""
+    try:
+        return content.decode() if len(content) <= _MOST_INLINE and b"\0" not in content else None
+    except UnicodeDecodeError:
+        return None
+
+
 def _bind(destination: str, path: Path, access: str) -> dict[str, Any]:
-    options = ["bind", "rprivate", "nosuid", "nodev", access]
+    options = ["bind", *_READ[:-1], access]
     return {"destination": destination, "type": "bind", "source": str(path), "options": options}
 
 

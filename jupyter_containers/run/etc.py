@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from pathlib import Path
 
 _STUB = Path("/run/systemd/resolve/resolv.conf")  # what systemd-resolved itself asks; docker uses it as well
@@ -15,19 +14,20 @@ ff02::2\tip6-allrouters
 """
 
 
-def write(bundle: Path, hostname: str, network: str, addresses: dict[str, str]) -> None:
-    """Write the files into *bundle*.
+def files(hostname: str, network: str, addresses: dict[str, str]) -> dict[str, str]:
+    """Their texts by path.
 
     Args:
         network: ``host`` takes the host's own hosts file and name servers; ``none`` gets no name server.
         addresses: extra names (``--add-host``) and their addresses.
     """
     extra = "".join(f"{address}\t{name}\n" for name, address in addresses.items())
-    own = f"127.0.1.1\t{hostname}\n"
-    hosts = _read(Path("/etc/hosts")) or _HOSTS
-    (bundle / "hosts").write_text((hosts if network == "host" else _HOSTS + own) + extra)
-    (bundle / "hostname").write_text(f"{hostname}\n")
-    (bundle / "resolv.conf").write_text("" if network == "none" else resolv_conf(network))
+    hosts = _read(Path("/etc/hosts")) if network == "host" else f"{_HOSTS}127.0.1.1\t{hostname}\n"
+    return {
+        "/etc/hosts": (hosts or _HOSTS) + extra,
+        "/etc/hostname": f"{hostname}\n",
+        "/etc/resolv.conf": "" if network == "none" else resolv_conf(network),
+    }
 
 
 def resolv_conf(network: str, path: Path = Path("/etc/resolv.conf"), stub: Path = _STUB) -> str:
@@ -49,6 +49,8 @@ def _is_loopback(line: str) -> bool:
     words = line.split()
     if len(words) < 2 or words[0] != "nameserver":
         return False
+    import ipaddress  # slow to import
+
     try:
         return ipaddress.ip_address(words[1].partition("%")[0]).is_loopback
     except ValueError:

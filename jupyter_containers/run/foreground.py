@@ -11,8 +11,9 @@ import os
 import selectors
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
+from jupyter_containers.run.asking import WAKE, Asking, Meanwhile
 from jupyter_containers.run.runtime import Connection, Exit
 
 OnOutput = Callable[[str, str], None]
@@ -21,35 +22,58 @@ MOST_SHOWN = 10 * 1024 * 1024  # bytes; the rest is read and dropped, so that th
 _CHUNK = 65536
 
 
-class Pipes:
-    """The caller's ends of a container's stdout and stderr, and the container's ends until it is started."""
+class Caller(Protocol):
+    """One who gives a program its own descriptors, and passes on signals, keys and window sizes."""
 
-    def __init__(self) -> None:
+    def ready(self) -> None:
+        """The program is about to run: what is typed and signalled from now on is for it."""
+
+    def follow(self, connection: Connection) -> int:
+        """The program runs: stay until it ends. Its exit code; 0 where the caller leaves one that goes on."""
+
+
+def follow(caller: Caller | None, connection: Connection) -> int:
+    """The exit code of what runs on the descriptors of *caller*."""
+    return caller.follow(connection) if caller else connection.wait().exit_code
+
+
+class Pipes:
+    """The caller's ends of a container's stdout and stderr, and the container's ends until it is started.
+
+    Its stdin is empty, or what *asking* gives it.
+    """
+
+    def __init__(self, asking: Asking | None = None) -> None:
+        self._asking = asking
         self.readers: list[int] = []
         self._writers: list[int] = []
         for _ in range(2):
             reader, writer = os.pipe()
             self.readers.append(reader)
             self._writers.append(writer)
-        self._null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        self._null = [os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)]
 
-    def stdio(self, stdin: int | None = None) -> tuple[int, int, int]:
+    def stdio(self) -> tuple[int, int, int]:
         """The descriptors for the container."""
-        return (self._null if stdin is None else stdin, *self._writers)  # type: ignore[return-value]
+        stdout, stderr = self._writers
+        return (self._asking.reader if self._asking else self._null[0], stdout, stderr)
 
     def started(self) -> None:
         """Close the container's ends here."""
         for fd in self._writers:
             os.close(fd)
         self._writers = []
+        if self._asking:
+            self._asking.started()
 
     def close(self) -> None:
         """Close whatever is open."""
         self.started()
-        for fd in (*self.readers, self._null):
+        if self._asking:
+            self._asking.close()
+        for fd in (*self.readers, *self._null):
             os.close(fd)
-        self.readers, self._null = [], os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-        os.close(self._null)
+        self.readers, self._null = [], []
 
 
 class Foreground:
@@ -57,62 +81,84 @@ class Foreground:
 
     Args:
         on_output: called with ``stdout`` or ``stderr`` and text, in the calling thread.
+        asking: answers the container when it waits for input.
     """
 
-    def __init__(self, connection: Connection, pipes: Pipes, on_output: OnOutput | None) -> None:
-        self._connection, self._pipes, self._on_output = connection, pipes, on_output
+    def __init__(
+        self, connection: Connection, pipes: Pipes, on_output: OnOutput | None, asking: Asking | None = None
+    ) -> None:
+        self._connection, self._pipes, self._on_output, self._asking = connection, pipes, on_output, asking
+        self._ended: Exit | None = None
         self.outputs: list[tuple[str, str]] = []
         self.truncated = False
         self._shown = 0
         self._decoders = {name: codecs.getincrementaldecoder("utf-8")("replace") for name in ("stdout", "stderr")}
         self._interrupts = 0
 
+    def notice(self, text: str) -> None:
+        """Tell the caller something that the container did not say."""
+        self._emit("stderr", f"[{text}]\n")
+
     def run(self) -> Exit:
         """Pass output on until both pipes have ended and the monitor has told the exit.
 
         KeyboardInterrupt is sent to the container as SIGINT, a second one kills it; it is not raised here.
         """
-        selector = selectors.PollSelector()
+        self._selector = selectors.PollSelector()
         for name, fd in zip(("stdout", "stderr"), self._pipes.readers, strict=True):
-            selector.register(fd, selectors.EVENT_READ, name)
-        selector.register(self._connection.fileno(), selectors.EVENT_READ, "")
-        ended: Exit | None = None
-        while ended is None or len(selector.get_map()) > 0:
+            self._selector.register(fd, selectors.EVENT_READ, name)
+        self._selector.register(self._connection.fileno(), selectors.EVENT_READ, "")
+        while self._ended is None or len(self._selector.get_map()) > 0:
             try:
-                ended = self._step(selector, ended)
+                self._step()
+                if self._asking and self._asking.is_due and self._ended is None:
+                    self._ask(self._asking)
             except KeyboardInterrupt:
                 self._interrupt()
-        return ended
+        return self._ended
 
-    def _step(self, selector: selectors.BaseSelector, ended: Exit | None) -> Exit | None:
-        if ended is None and self._connection.has_event:
-            ended = self._next_event()
-            if ended:
-                selector.unregister(self._connection.fileno())
-            return ended
-        # Once the container has ended nobody writes any more: what is not there within a second never comes.
-        events = selector.select(None if ended is None else 1.0)
+    def _step(self) -> None:
+        if self._ended is None and self._connection.has_event:
+            self._next_event()
+            return
+        events = self._selector.select(self._patience())
         if not events:
-            for key in list(selector.get_map().values()):
-                selector.unregister(key.fileobj)
+            self._nothing_came()
         for key, _ in events:
-            if key.data:
-                if not self._read(key.fd, key.data):
-                    selector.unregister(key.fd)
-                continue
-            ended = self._next_event()
-            if ended:
-                selector.unregister(key.fd)
-        return ended
+            if not key.data:
+                self._next_event()
+            elif not self._read(key.fd, key.data):
+                self._selector.unregister(key.fd)
 
-    def _next_event(self) -> Exit | None:
-        """The exit, if that is what the next event tells."""
+    def _patience(self) -> float | None:
+        # Once the container has ended nobody writes any more: what is not there within a second never comes.
+        if self._ended is not None:
+            return 1.0
+        return self._asking.patience if self._asking else None
+
+    def _nothing_came(self) -> None:
+        if self._ended is None and self._asking:
+            self._asking.look(self._connection)
+            return
+        for key in list(self._selector.get_map().values()):
+            self._selector.unregister(key.fileobj)
+
+    def _next_event(self) -> None:
         event = self._connection.next_event()
-        if event["event"] == "exit":
-            return Exit.parse(event)
-        return Exit(137, "monitor killed", 9) if event["event"] == "gone" else None
+        if event["event"] == "reads" and self._asking:
+            self._asking.told(bool(event["waits"]))
+        elif event["event"] in ("exit", "gone"):
+            self._ended = Exit.parse(event) if event["event"] == "exit" else Exit(137, "monitor killed", 9)
+            self._selector.unregister(self._connection.fileno())
+
+    def _ask(self, asking: Asking) -> None:
+        """Ask the user, and pass on meanwhile what is printed: a thread does what this one did."""
+        with Meanwhile(self._selector, self._step, lambda: self._ended is not None):
+            asking.ask()
 
     def _read(self, fd: int, name: str) -> bool:
+        if name == WAKE:
+            return False
         data = os.read(fd, _CHUNK)
         text = self._decoders[name].decode(data, final=not data)
         if text:

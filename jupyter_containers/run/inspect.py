@@ -33,9 +33,9 @@ def container(record: Record, state: Mapping[str, Any]) -> dict[str, Any]:
         "Args": record.args[1:],
         "State": _state(state),
         "Image": record.image_id,
-        "ResolvConfPath": str(record.bundle / "resolv.conf"),
-        "HostnamePath": str(record.bundle / "hostname"),
-        "HostsPath": str(record.bundle / "hosts"),
+        "ResolvConfPath": "",  # these three are no files of the host
+        "HostnamePath": "",
+        "HostsPath": "",
         "LogPath": str(record.bundle / "log"),
         "Name": f"/{record.name}",
         "RestartCount": 0,

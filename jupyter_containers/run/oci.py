@@ -34,6 +34,7 @@ class Plan:
         root: the root file system's mounts (see :mod:`jupyter_containers.run.rootfs`).
         image_config: the ``config`` object of the image (``Env``, ``WorkingDir``, ``User`` …).
         extra_mounts: mounts that are not the user's: the cell's script, variables.
+        etc: texts of ``/etc/hosts`` and its like by path.
         thermal: ``/sys/devices/system/cpu/cpuN/thermal_throttle`` folders of this machine, to be masked.
     """
 
@@ -50,6 +51,7 @@ class Plan:
     masks: Sequence[str] = ()
     volumes: Mapping[str, Path] = field(default_factory=dict)
     thermal: Sequence[str] = ()
+    etc: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def in_user_namespace(self) -> bool:
@@ -90,7 +92,7 @@ def _process(plan: Plan) -> dict[str, Any]:
         "user": {
             "uid": 0,
             "gid": 0,
-            "username": options.user or plan.image_config.get("User") or "",
+            "username": options.user or plan.image_config.get("User") or "0",
             "additionalGroups": list(options.group_add),
         },
         "args": list(plan.args),
@@ -178,10 +180,7 @@ def _system_mounts(plan: Plan) -> list[dict[str, Any]]:
 
 
 def _etc_mounts(plan: Plan) -> list[dict[str, Any]]:
-    return [
-        _mount(f"/etc/{name}", "bind", str(plan.bundle / name), "bind", "rprivate")
-        for name in ("hosts", "hostname", "resolv.conf")
-    ]
+    return [_mount(path, "data", text, "rprivate") for path, text in plan.etc.items()]
 
 
 def _user_mounts(plan: Plan) -> list[dict[str, Any]]:

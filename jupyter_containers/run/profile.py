@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,7 @@ def profile(options: RunOptions) -> Profile:
     if options.privileged:
         return Profile(runtime.all_capabilities(), None, False)
     capabilities = runtime.capabilities(options.cap_add, options.cap_drop)
-    seccomp: Mapping[str, Any] | None = _default_seccomp(capabilities)
+    seccomp: Mapping[str, Any] | None = runtime.default_seccomp(capabilities)
     no_new_privileges = False
     for option in options.security_opt:
         name, _, value = option.replace(":", "=", 1).partition("=")
@@ -50,14 +49,9 @@ def profile(options: RunOptions) -> Profile:
     return Profile(capabilities, seccomp, no_new_privileges)
 
 
-@lru_cache(maxsize=8)
-def _default_seccomp(capabilities: tuple[str, ...]) -> Mapping[str, Any]:
-    return runtime.default_seccomp(capabilities)
-
-
 def _read_seccomp(path: str, capabilities: tuple[str, ...]) -> Mapping[str, Any]:
     if path in ("builtin", "default"):
-        return _default_seccomp(capabilities)
+        return runtime.default_seccomp(capabilities)
     try:
         data = json.loads(Path(path).read_text())
     except (OSError, ValueError) as error:

@@ -83,6 +83,7 @@ class Record:
         image: the reference the user gave. image_id: digest of the image's configuration, or ``host``.
         options: :meth:`RunOptions.to_dict`.
         creator: pid and start time of the process that made it; an ``--rm`` one never started goes with it.
+        warnings: what its maker is to be told, once; not kept.
     """
 
     id: str
@@ -96,6 +97,7 @@ class Record:
     creator: tuple[int, int] = (0, 0)
     labels: dict[str, str] = field(default_factory=dict)
     hostname: str = ""
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def bundle(self) -> Path:
@@ -105,7 +107,7 @@ class Record:
     def to_json(self) -> str:
         """The content of container.json."""
         data = asdict(self)
-        del data["path"]
+        del data["path"], data["warnings"]
         return json.dumps(data, separators=(",", ":"))
 
 
@@ -148,6 +150,11 @@ class Records:
             return
         found = [record for container_id in ids if (record := self.read(container_id))]
         yield from sorted(found, key=lambda record: -record.created)
+
+    def unknown(self) -> list[str]:
+        """Ids of folders without a record."""
+        found = os.listdir(self.folder) if self.folder.is_dir() else []
+        return [name for name in found if not name.startswith(".") and not (self.folder / name / _FILE).exists()]
 
     def find(self, name: str) -> Record:
         """The container of a name, an id or the beginning of one.
@@ -211,5 +218,6 @@ class Records:
         raise Conflict("no free name found", mend="Give one with --name.")
 
     def free_name(self, name: str) -> None:
-        """The name's container is gone."""
-        (self._names / name).unlink(missing_ok=True)
+        """The name's container is gone; an empty one is none."""
+        if name:
+            (self._names / name).unlink(missing_ok=True)

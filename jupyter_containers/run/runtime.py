@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -29,8 +29,9 @@ from kernel_runtime import seccomp_profile as _seccomp_profile
 from kernel_runtime import state as _state
 from kernel_runtime.client import Client, Connection, Exit
 from kernel_runtime.errors import NotRunning, ProbeError, RuntimeFault, SpecError
+from kernel_runtime.protocol import Channel as Knock
 
-__all__ = ["Connection", "Exit", "Runtime", "all_capabilities", "capabilities", "default_seccomp", "mapped"]
+__all__ = ["Connection", "Exit", "Knock", "Runtime", "all_capabilities", "capabilities", "default_seccomp", "mapped"]
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -39,7 +40,8 @@ _MAIN = Path(_state.__file__).with_name("__main__.py")
 
 def to_error(fault: RuntimeFault) -> ContainersError:
     """The public error for a fault of the runtime."""
-    what = f"{fault.step} {fault.object}".strip() + (f": {fault.cause}" if fault.cause else "")
+    step = "exec:" if fault.step == "execute" else fault.step  # Docker's words: exec: "prog": permission denied
+    what = f"{step} {fault.object}".strip() + (f": {fault.cause}" if fault.cause else "")
     if fault.errno == errno.ENOSPC and "mount" in fault.step:
         return StorageFull(what, mend=fault.mend)
     if isinstance(fault, SpecError):
@@ -76,7 +78,8 @@ def all_capabilities() -> tuple[str, ...]:
     return _capabilities.names_of(_capabilities.available())
 
 
-def default_seccomp(names: Collection[str]) -> Mapping[str, Any]:
+@lru_cache(maxsize=8)
+def default_seccomp(names: tuple[str, ...]) -> Mapping[str, Any]:
     """Docker's default seccomp profile for a set of capabilities, as OCI ``linux.seccomp``."""
     return _seccomp_profile.default_profile(names)
 
@@ -117,11 +120,22 @@ class Runtime:
         return dict(self._machine["network"])
 
     @mapped
+    def knock(self, network: str) -> Knock | None:
+        """Wake a container that waits for an order; to be given to :meth:`start` at once, or closed."""
+        return self._client.knock(network)
+
+    @mapped
     def start(
-        self, bundle: Path, stdio: tuple[int, int, int] | None, **request: Any
+        self,
+        bundle: Path,
+        stdio: tuple[int, int, int] | None,
+        knock: Knock | None = None,
+        **request: Any,
     ) -> tuple[Connection, dict[str, Any]]:
         """Start the container of *bundle*; the conversation with its monitor, and the ``started`` event."""
-        return self._client.start(str(bundle), stdio, **request)
+        if "config" in request:
+            request["config"] = _shortened(request["config"])
+        return self._client.start(str(bundle), stdio, knock, **request)
 
     @mapped
     def connect(self, container_id: str) -> Connection:
@@ -138,6 +152,11 @@ class Runtime:
     def delete(self, path: Path) -> None:
         """Remove a folder of the store, whatever mapped ids its files belong to."""
         self._client.delete(str(path))
+
+    @mapped
+    def open_root(self, bundle: Path) -> int:
+        """A descriptor of a container's merged root, running or not; to read in the containers' user namespace."""
+        return self._client.open_root(str(bundle))
 
     @mapped
     def sweep(self) -> list[str]:
@@ -166,7 +185,7 @@ class Runtime:
     @staticmethod
     def own_start() -> int:
         """The start time of this process, for :meth:`is_alive`."""
-        return _state.start_time(os.getpid())
+        return _start_time(os.getpid())
 
     def unshare(self, words: list[str]) -> list[str]:
         """The command that runs *words* where files can be given the containers' owners."""
@@ -184,6 +203,19 @@ class Runtime:
     @staticmethod
     def _program() -> list[str]:
         return [os.path.realpath(sys.executable), "-I", "-S", str(_MAIN)]
+
+
+@lru_cache(maxsize=1)
+def _start_time(pid: int) -> int:
+    return _state.start_time(pid)
+
+
+def _shortened(config: dict[str, Any]) -> dict[str, Any]:
+    """config.json as an order carries it."""
+    linux = config["linux"]
+    if linux.get("seccomp") == default_seccomp(_capabilities.DEFAULT):
+        return {**config, "linux": {**linux, "seccomp": _seccomp_profile.DEFAULT}}
+    return config
 
 
 def _site() -> str:

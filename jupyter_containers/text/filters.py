@@ -23,6 +23,7 @@ CONTAINER_KEYS = (
     "volume",
 )  # fmt: skip
 IMAGE_KEYS = ("before", "dangling", "id", "label", "reference", "since", "until")
+PRUNE_KEYS = ("dangling", "label", "label!", "until")
 
 
 def parse(words: Iterable[str], known: Sequence[str]) -> Filters:
@@ -161,9 +162,11 @@ def _image_test(key: str, values: list[str], found: Sequence[Any]) -> Test:
     if key in ("before", "since"):
         return _by_time(key, [_created(found, value, _image_names, "image") for value in values])
     if key == "until":
-        return _by_time("before", [moment(value) for value in values])
+        return _by_time("before", [_point_in_time(value) for value in values])
+    if key == "label!":
+        return lambda attrs: not any(_label(attrs, value) for value in values)
     if key == "dangling":
-        wanted = [_boolean(value) for value in values]
+        wanted = [boolean(value) for value in values]
         return lambda attrs: (not attrs.get("RepoTags")) in wanted
     if key == "label":
         return lambda attrs: all(_label(attrs, value) for value in values)
@@ -174,7 +177,15 @@ def _image_test(key: str, values: list[str], found: Sequence[Any]) -> Test:
     return lambda attrs: any(named(attrs, value) for value in values)
 
 
-def _boolean(value: str) -> bool:
+def _point_in_time(value: str) -> float:
+    from jupyter_containers.options import Context
+    from jupyter_containers.options.values import point_in_time
+
+    return point_in_time(value, Context("", {}))
+
+
+def boolean(value: str) -> bool:
+    """The value of ``dangling=``."""
     if value.lower() not in ("true", "1", "false", "0"):
         raise InvalidArgument(f"invalid filter 'dangling={value}'", mend="Write true or false.")
     return value.lower() in ("true", "1")

@@ -21,6 +21,7 @@ class Row:
         every: run it in each ``every``-th round only (slow peers).
         budget: the most that ours may be of a peer, ``{peer's name: ratio}``.
         why_not: why it can't run here; the row is then only named.
+        unit: ``ms``, or ``MB`` where *run* returns those instead of seconds.
         seconds: what was measured.
     """
 
@@ -30,6 +31,7 @@ class Row:
     every: int = 1
     budget: dict[str, float] = field(default_factory=dict)
     why_not: str = ""
+    unit: str = "ms"
     seconds: list[float] = field(default_factory=list)
 
     def once(self) -> None:
@@ -81,8 +83,9 @@ def table(rows: Sequence[Row], floor: str = "") -> str:
             continue
         low, high = row.spread
         ratio = f"{row.median / base:.2f}" if base else ""
-        spread = f"{low * 1e3:.2f}–{high * 1e3:.2f}"
-        lines.append(f"{row.name:<46}{row.median * 1e3:>7.2f} ms{spread:>18}{len(row.seconds):>6}{ratio:>9}")
+        scale = 1e3 if row.unit == "ms" else 1
+        spread = f"{low * scale:.2f}–{high * scale:.2f}"
+        lines.append(f"{row.name:<46}{row.median * scale:>7.2f} {row.unit}{spread:>18}{len(row.seconds):>6}{ratio:>9}")
     return "\n".join(lines)
 
 

@@ -34,6 +34,7 @@ CALLS = ("keyctl", "add_key", "request_key", "bpf", "perf_event_open", "userfaul
          "fsconfig", "fsmount", "fspick", "open_tree", "move_mount", "mount_setattr", "syslog", "iopl", "ioperm",
          "settimeofday", "clock_settime", "kcmp", "lookup_dcookie", "fanotify_init", "vhangup", "move_pages",
          "migrate_pages", "sethostname", "setdomainname", "clone3", "pidfd_getfd")  # fmt: skip
+CONTROL = ("/run/docker.sock", "/var/run/docker.sock", "/run/podman/podman.sock", "/run/containerd/containerd.sock")
 NEWUSER, NEWNS, NEWNET = 0x10000000, 0x00020000, 0x40000000
 
 
@@ -127,6 +128,7 @@ def _calls(numbers: dict[str, int], way: Callable[..., str]) -> dict[str, str]:
             found[wanted] = in_child(lambda wanted=wanted: way(numbers[wanted], -1, 0, 0, 0, 0))
     for wanted, flag in (("user", NEWUSER), ("mount", NEWNS), ("net", NEWNET)):
         found[f"unshare {wanted}"] = in_child(lambda flag=flag: way(numbers["unshare"], flag))
+        found[f"clone {wanted}"] = in_child(lambda flag=flag: way(numbers["clone"], flag | signal.SIGCHLD))
     return {**found, "getppid": in_child(lambda: way(numbers["getppid"]))}
 
 
@@ -208,6 +210,7 @@ def processes(host: list[int]) -> dict[str, Any]:
     return {
         "pids": pids,
         "self": os.getpid(),
+        "session": os.getsid(0),
         "parent of 1": parent,
         "root of 1": os.listdir("/proc/1/root"),
         "kill": [attempt(lambda pid=pid: os.kill(pid, 0)) for pid in others],
@@ -268,6 +271,9 @@ def facts(tables: str, host: str) -> dict[str, Any]:
         "processes": processes(json.loads(host)),
         "descriptors": descriptors(),
         "environment": dict(os.environ),
+        "control sockets": [path for path in CONTROL if os.path.lexists(path)],
+        "program": program(),
+        "uid_map": [int(number) for number in read("/proc/self/uid_map").split()],
         "namespaces": {name: os.readlink(f"/proc/self/ns/{name}") for name in os.listdir("/proc/self/ns")},
         "uptime": read("/proc/uptime").split()[0],
         "shm": attempt(lambda: os.close(os.open("/dev/shm/x", os.O_CREAT | os.O_WRONLY))),
@@ -333,6 +339,7 @@ def _peek(pid: int) -> list[str]:
         "exe": lambda: os.close(os.open(f"/proc/{pid}/exe", os.O_RDONLY)),
         "mem": lambda: os.close(os.open(f"/proc/{pid}/mem", os.O_RDWR)),
         "cwd": lambda: os.listdir(f"/proc/{pid}/cwd"),
+        "root": lambda: os.listdir(f"/proc/{pid}/root"),
         "environ": lambda: read(f"/proc/{pid}/environ"),
     }
     found = []

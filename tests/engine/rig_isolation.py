@@ -1,53 +1,38 @@
-"""The rig of the isolation tests: images made from this machine, and one engine per rung, run by the fitting person.
+"""The rig of the isolation tests: images made to break out, and one engine per kind of user that runs them.
 
-As root every rung is tried: ``root`` by root, ``rootless`` by the user jc-subids, ``rootless-single`` by jc-nosubids
-(made where missing). As an ordinary user only the rung that this user gets. The engine lives in a process of its own
-(:mod:`serve_isolation`) because it must be another user's; the tests talk JSON lines to it.
+The engine lives in a process of its own (:mod:`serve_isolation`) because it must be another user's; the tests talk JSON
+lines to it. Its environment holds secrets that no container may see.
 
 Not here: what is checked (``test_isolation_*``) and what is tried inside a container (:mod:`probe_inside`).
 """
 
 from __future__ import annotations
 
-import atexit
-import grp
 import io
 import json
 import os
-import pwd
-import shutil
 import subprocess
 import sys
 import tarfile
-import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from kernel_runtime import idmap
+from tests.rigs import roots
+from tests.rigs.users import User
 
 HERE = Path(__file__).resolve().parent
-REPOSITORY = HERE.parents[1]
-PERSONS = {"root": "root", "rootless": "jc-subids", "rootless-single": "jc-nosubids"}
-APPLETS = ("sh", "id", "cat", "ls", "sleep", "true", "echo", "pwd", "touch", "chmod", "mkdir", "ln", "stat", "grep", "env",
-           "wc", "mount", "ip", "tr", "kill", "mknod", "head", "rm", "find", "readlink", "tty")  # fmt: skip
 PASSWD = b"root:x:0:0:root:/root:/bin/sh\nalice:x:1000:1000::/home/alice:/bin/sh\n1001:x:0:0:numeric:/:/bin/sh\n"
 GROUP = b"root:x:0:\nalice:x:1000:\nstaff:x:50:alice,bob\naudio:x:29:bob\n1002:x:0:\n"
 IN_PROBE = "__future__, collections.abc, typing, ctypes, json, os, socket, struct, fcntl, errno, mmap, signal, termios, time, encodings.idna, encodings.ascii"
+SECRETS = {"JUPYTER_TOKEN": "host-secret", "AWS_SECRET_ACCESS_KEY": "host-secret", "DOCKER_HOST": "unix:///host-secret"}
 
 PYTHON = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
 SUID = f"{os.path.dirname(PYTHON)}/suid-python"
-
-
-def unable(reason: str) -> None:
-    """The machine lacks something: a skip on a laptop, a failure in CI."""
-    if os.environ.get("JC_MUST_WORK") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
+PROBE = (PYTHON, "-I", "-S", "-B", "/probe_inside.py")
 
 
 # -- images ----------------------------------------------------------------------------------------------------
@@ -71,28 +56,23 @@ class Entry:
         tar.addfile(info, io.BytesIO(self.data or b""))
 
 
+_FURNITURE = (*(Entry(name) for name in ("home", "home/alice", "usr", "usr/bin", "var", "lib")),
+              Entry("etc/passwd", PASSWD, mode=0o644), Entry("etc/group", GROUP, mode=0o644))  # fmt: skip
+
+
 def root_tar(*entries: Entry, without: tuple[str, ...] = ()) -> bytes:
     """The tar of a busybox root with *entries* added and the names in *without* left out."""
     taken = {entry.name for entry in entries} | set(without)
+    added = [*(entry for entry in _FURNITURE if entry.name not in taken), *entries]
+    taken |= {entry.name for entry in added}
     file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
-        for entry in (*_busybox_root(), *entries):
-            if entry in entries or entry.name not in taken:
-                entry.add(tar)
+    with tarfile.open(roots.busybox_tar()) as base, tarfile.open(fileobj=file, mode="w") as tar:
+        for member in base:
+            if member.name not in taken:
+                tar.addfile(member, base.extractfile(member) if member.isfile() else None)
+        for entry in added:
+            entry.add(tar)
     return file.getvalue()
-
-
-@cache
-def _busybox_root() -> tuple[Entry, ...]:
-    busybox = shutil.which("busybox")
-    if not busybox or b"not a dynamic" not in _output("ldd", busybox):
-        unable("a static busybox is needed (Debian, Ubuntu: apt install busybox-static)")
-    assert busybox
-    folders = ("bin", "etc", "proc", "sys", "dev", "tmp", "root", "home", "home/alice", "usr", "usr/bin", "var", "lib")
-    links = [Entry(f"bin/{name}", link="busybox") for name in APPLETS]
-    passwd, group = Entry("etc/passwd", PASSWD, mode=0o644), Entry("etc/group", GROUP, mode=0o644)
-    program = Path(busybox).read_bytes()
-    return (*(Entry(name) for name in folders), Entry("bin/busybox", program), *links, passwd, group)
 
 
 @cache
@@ -113,7 +93,7 @@ def python_tar() -> bytes:
     probe = Entry("probe_inside.py", (HERE / "probe_inside.py").read_bytes())
     folders = sorted({str(folder) for entry in entries for folder in Path(entry.name).parents} - {"."})
     suid = Entry(SUID.lstrip("/"), Path(python).read_bytes(), mode=0o4755)
-    return root_tar(*(Entry(name) for name in folders), *entries, probe, suid, Entry("bin/python3", link=python))
+    return root_tar(*(Entry(name) for name in folders), *entries, probe, suid)
 
 
 def _output(*words: str) -> bytes:
@@ -141,31 +121,26 @@ class Outcome:
 
 
 class Box:
-    """An engine on one rung."""
+    """An engine of one user; a ``with`` ends it."""
 
-    def __init__(self, rung: str) -> None:
-        self.rung = rung
-        self.person = pwd.getpwnam(PERSONS[rung]) if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
-        self.folder = Path(tempfile.mkdtemp(prefix="jc-isolation-"))
-        os.chown(self.folder, self.person.pw_uid, self.person.pw_gid)
+    def __init__(self, user: User) -> None:
+        self.user, self.rung, self.folder = user.with_store("isolation"), user.rung, user.base
         self._images: dict[str, str] = {}
-        self._process = self._spawn()
-
-    def _spawn(self) -> subprocess.Popen[str]:
-        run = self.folder / "run"
-        run.mkdir(mode=0o700)
-        os.chown(run, self.person.pw_uid, self.person.pw_gid)
-        environment = {
-            "PATH": os.environ["PATH"], "HOME": str(self.folder), "XDG_RUNTIME_DIR": str(run), "LC_ALL": "C.UTF-8",
-            "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(HERE)]), "PYTHONDONTWRITEBYTECODE": "1",
-            "JUPYTER_TOKEN": "host-secret", "AWS_SECRET_ACCESS_KEY": "host-secret", "DOCKER_HOST": "unix:///host-secret",
-        }  # fmt: skip
-        change: dict[str, Any] = {}
-        if os.geteuid() == 0 and self.person.pw_uid:
-            change = {"user": self.person.pw_uid, "group": self.person.pw_gid, "extra_groups": []}
-        words = [sys.executable, str(HERE / "serve_isolation.py"), str(self.folder / "store"), self.rung]
+        self._facts: dict[str, dict[str, Any]] = {}
+        words = [sys.executable, str(HERE / "serve_isolation.py")]
+        environment = {**self.user.environment, **SECRETS}
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        return subprocess.Popen(words, env=environment, cwd="/", start_new_session=True, **pipes, **change)
+        self._process = self.user.popen(words, env=environment, cwd="/", start_new_session=True, **pipes)
+
+    def __enter__(self) -> Box:
+        """Itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End launcher and engine; the store is removed with the user's folder."""
+        assert self._process.stdin
+        self._process.stdin.close()
+        self._process.wait(30)
 
     def ask(self, operation: str, **values: Any) -> Any:
         """One call in the engine's process."""
@@ -178,16 +153,23 @@ class Box:
         assert "crash" not in answer, answer["crash"]
         return answer
 
-    def image(self, name: str, tar: bytes, *changes: str) -> str:
+    def image(self, name: str, tar: bytes) -> str:
         """Import *tar* once under *name*; the name."""
         if name not in self._images:
             path = self.folder / f"{name}.tar"
             path.write_bytes(tar)
             path.chmod(0o644)
-            self.ask("import", path=str(path), name=name, changes=list(changes))
+            self.ask("import", path=str(path), name=name)
             path.unlink()
             self._images[name] = name
         return name
+
+    def own(self, name: str, data: bytes | None = None) -> Path:
+        """A file of the user's, or without *data* a folder; what is mounted, or must stay as it is."""
+        path = self.folder / name
+        path.mkdir(exist_ok=True) if data is None else path.write_bytes(data)
+        os.chown(path, self.user.uid, self.user.gid)
+        return path
 
     def plain(self) -> str:
         """The image with busybox alone."""
@@ -207,14 +189,35 @@ class Box:
 
     def probe(self, *words: str, image: str = "", **options: Any) -> Any:
         """Run a part of the probe; what it found."""
-        done = self.run(image or self.python(), "python3", "-I", "-S", "-B", "/probe_inside.py", *words, **options)
+        done = self.run(image or self.python(), *PROBE, *words, **options)
         assert done.code == 0, done
         return json.loads(done.out)
+
+    def facts(self, image: str) -> dict[str, Any]:
+        """What the probe finds in a container with Docker's defaults; run once."""
+        if image not in self._facts:
+            from kernel_runtime import syscall_table
+
+            tables = {abi.name: syscall_table.numbers(abi) for abi in syscall_table.abis(os.uname().machine)}
+            words = ("facts", json.dumps(tables), json.dumps([os.getpid(), self.info()["pid"]]))
+            probe = {"type": "bind", "source": str(HERE / "probe_inside.py"), "target": PROBE[-1], "read_only": True}
+            volumes = [probe] if image == "host" else []
+            self._facts[image] = self.probe(*words, image="" if image == "python" else image, volumes=volumes)
+        return self._facts[image]
 
     def start(self, image: str, *command: str, **options: Any) -> str:
         """Start in the background; the id."""
         options = {"rm": False, **options}
         return str(self.ask("start", options=_options(image, command, options))["id"])
+
+    @contextmanager
+    def running(self, image: str, *command: str, **options: Any) -> Iterator[str]:
+        """The same until the end of the ``with``."""
+        container = self.start(image, *command, **options)
+        try:
+            yield container
+        finally:
+            self.end(container)
 
     def execute(self, container: str, *command: str, **options: Any) -> Outcome:
         """``exec`` in a running container."""
@@ -230,8 +233,7 @@ class Box:
 
     def terminal(self, *words: str, **options: Any) -> dict[str, Any]:
         """Run a part of the probe on the caller's own terminal: what it found, and what waits in the terminal."""
-        command = ("python3", "-I", "-S", "-B", "/probe_inside.py", *words)
-        return dict(self.ask("terminal", options=_options(self.python(), command, options)))
+        return dict(self.ask("terminal", options=_options(self.python(), (*PROBE, *words), options)))
 
     def logs(self, container: str) -> str:
         """What it printed so far."""
@@ -245,71 +247,10 @@ class Box:
         """The engine's launcher, and the network's way to the outside."""
         return dict(self.ask("info"))
 
-    def close(self) -> None:
-        """End launcher and engine; remove the store."""
-        try:
-            self.ask("quit")
-        finally:
-            assert self._process.stdin
-            self._process.stdin.close()
-            self._process.wait(10)
-            shutil.rmtree(self.folder, ignore_errors=True)
+    def left(self) -> list[str]:
+        """The folders of containers in the store."""
+        return list(self.ask("left")["names"])
 
 
 def _options(image: str, command: tuple[str, ...], options: Mapping[str, Any]) -> dict[str, Any]:
     return {"rm": True, "network": "none", "timeout": 30.0, **options, "image": image, "command": command}
-
-
-# -- fixtures --------------------------------------------------------------------------------------------------
-
-
-@cache
-def box_of(rung: str) -> Box:
-    """The one box of *rung*, closed when Python ends."""
-    _prepare_person(rung)
-    made = Box(rung)
-    atexit.register(made.close)
-    return made
-
-
-@pytest.fixture(scope="session", params=list(PERSONS))
-def box(request: pytest.FixtureRequest) -> Iterator[Box]:
-    """An engine on each rung that can be had here."""
-    yield box_of(request.param)
-
-
-@cache
-def facts_of(rung: str) -> dict[str, Any]:
-    """What the probe found in one container with Docker's defaults."""
-    from kernel_runtime import syscall_table
-
-    tables = {abi.name: syscall_table.numbers(abi) for abi in syscall_table.abis(os.uname().machine)}
-    box = box_of(rung)
-    found = box.probe("facts", json.dumps(tables), json.dumps([os.getpid(), box.info()["pid"]]))
-    assert isinstance(found, dict)
-    return found
-
-
-@pytest.fixture
-def facts(box: Box) -> dict[str, Any]:
-    """What one container with Docker's defaults sees; shared by all tests of a rung."""
-    return facts_of(box.rung)
-
-
-def _prepare_person(rung: str) -> None:
-    if os.geteuid() != 0:
-        has_ids = idmap.subordinate_ids("/etc/subuid", os.geteuid()) is not None
-        if rung != ("rootless" if has_ids else "rootless-single"):
-            pytest.skip(f"only root can try the rung {rung} here")
-        return
-    name = PERSONS[rung]
-    try:
-        pwd.getpwnam(name)
-    except KeyError:
-        if not shutil.which("useradd"):
-            unable(f"the user {name} is missing and there is no useradd")
-        subprocess.run(["useradd", "--create-home", name], check=True)
-        grp.getgrnam(name)
-    if rung == "rootless" and idmap.subordinate_ids("/etc/subuid", pwd.getpwnam(name).pw_uid) is None:
-        add = ["usermod", "--add-subuids", "100000-165535", "--add-subgids", "100000-165535", name]
-        subprocess.run(add, check=True)

@@ -1,6 +1,6 @@
 """An engine in a process of its own, driven by lines of JSON: the other end of :class:`rig_isolation.Box`.
 
-Run as ``serve_isolation.py STORE RUNG`` by the person of that rung.
+Run as ``serve_isolation.py`` by that user, with the user's environment.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import pty
 import struct
 import sys
 import termios
+import time
 import traceback
 import tty
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from jupyter_containers import from_env
@@ -28,7 +28,7 @@ Message = dict[str, Any]
 
 def import_image(engine: Engine, asked: Message) -> Message:
     """``import`` of a root tar."""
-    return {"id": engine.images.import_image(asked["path"], asked["name"], changes=asked["changes"]).id}
+    return {"id": engine.images.import_image(asked["path"], asked["name"]).id}
 
 
 def run(engine: Engine, asked: Message) -> Message:
@@ -111,26 +111,23 @@ def info(engine: Engine, _asked: Message) -> Message:
     return engine.runtime.info()
 
 
-def leave(engine: Engine, _asked: Message) -> Message:
-    """Remove all containers, end the launcher."""
-    for container in engine.containers.list(all=True):
-        container.remove(force=True)
-    for image in engine.images.list():
-        if image.tags and "host" not in image.tags[0]:
-            engine.images.remove(image.tags[0], force=True)
-    engine.runtime.quit()
-    return {}
+def left(engine: Engine, _asked: Message) -> Message:
+    """What is in the store's folder of containers, once what is being removed is gone."""
+    folder, end = engine.settings.home / "containers", time.monotonic() + 5
+    while (names := os.listdir(folder) if folder.exists() else []) and time.monotonic() < end:
+        time.sleep(0.005)
+    return {"names": names}
 
 
 OPERATIONS: dict[str, Callable[[Engine, Message], Message]] = {
     "import": import_image, "run": run, "start": start, "exec": execute, "bundle": bundle, "logs": logs, "end": end,
-    "info": info, "terminal": terminal, "quit": leave,
+    "info": info, "terminal": terminal, "left": left,
 }  # fmt: skip
 
 
-def main(store: str, rung: str) -> None:
+def main() -> None:
     """Answer until the input ends."""
-    engine = from_env(home=Path(store), rung=rung)
+    engine = from_env()
     for line in sys.stdin:
         asked = json.loads(line)
         try:
@@ -144,8 +141,10 @@ def main(store: str, rung: str) -> None:
             answer = {"crash": traceback.format_exc()}
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
-    engine.runtime.quit()  # also where the tests were killed; nothing where it has left already
+    for container in engine.containers.list(all=True):
+        container.remove(force=True)
+    engine.runtime.quit()  # also where the tests were killed
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

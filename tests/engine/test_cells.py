@@ -63,6 +63,9 @@ def test_an_exit_code_is_a_card(user: User) -> None:
     [
         ("--memmory 1m busybox:test", "Did you mean --memory"),
         ("no-such-image", "No such image: no-such-image"),
+        ("--network none --cpus 9999 busybox:test", "range of CPUs is from 0.01 to "),
+        ("--network none --cpus 0.001 busybox:test", "range of CPUs is from 0.01 to "),
+        ("--network none --sysctl net/../kernel.x=1 busybox:test", "sysctl 'net/../kernel.x=1' is not allowed"),
         ("--network none busybox:test nosuch", "executable file not found"),
         ("--network none busybox:test /etc/passwd", "permission"),
         ("--network none --mount type=bind,src=/no/such,dst=/x busybox:test", "/no/such"),
@@ -105,3 +108,26 @@ def many_execs() -> list[int]:
         return [container.exec_run(["true"])[0] for _ in range(30)]
     finally:
         container.remove(force=True)
+
+
+def test_without_a_way_outside_containers_run_and_it_is_said_once(user: User) -> None:
+    warnings, network, answers = user.call(run_without_outside)
+    assert warnings == ["no network to the outside: no pasta. Install it."]
+    assert network == "none"
+    assert [answer["stderr"] for answer in answers] == ["[no network to the outside: no pasta. Install it.]\n", ""]
+
+
+def run_without_outside() -> tuple[list[str], str, list[dict[str, Any]]]:
+    from jupyter_containers import from_env
+    from jupyter_containers.run.runtime import Runtime
+
+    missing = {"outside": False, "why": "no pasta", "mend": "Install it."}
+    Runtime.outside = property(lambda _: missing)  # type: ignore[assignment,method-assign]
+    container = from_env().containers.run("busybox:test", ["sleep", "100"], detach=True)
+    assert not isinstance(container, bytes)
+    try:
+        network = container.attrs["HostConfig"]["NetworkMode"]
+    finally:
+        container.remove(force=True)
+    cell = "%%container --rm busybox:test sh\ntrue"
+    return container.warnings, network, cells(cell, cell)

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.engine.rig_isolation import Box, box, facts, unable  # noqa: F401 - fixtures
+from tests.engine.rig_isolation import PYTHON, SECRETS, Box
+from tests.rigs.abilities import must
 
 ALLOWED = {"PATH", "HOSTNAME", "HOME"}
 METADATA = "169.254.169.254:80"
@@ -24,20 +25,10 @@ def loopback() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-@pytest.fixture(scope="session")
-def networked(box: Box) -> Box:
-    """A box whose containers have a way to the outside."""
-    report = box.info()["network"]
-    if not report["outside"]:
-        unable(f"no default network on {box.rung}: {report['why']}. {report['mend']}")
-    return box
-
-
 @pytest.mark.parametrize("network", ["none", "default"])
 def test_a23_abstract_sockets_of_the_host_are_out_of_reach(box: Box, network: str) -> None:
     """CVE-2020-15257, CDK shim-pwn: neither a socket of the host nor one of our helpers can be connected to or seen."""
-    if network == "default" and not box.info()["network"]["outside"]:
-        unable(f"no default network on {box.rung}")
+    must(network == "none" or box.info()["network"]["outside"], f"no default network on {box.rung}")
     name = f"jc-isolation-{os.getpid()}"
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(f"\0{name}")
@@ -48,19 +39,19 @@ def test_a23_abstract_sockets_of_the_host_are_out_of_reach(box: Box, network: st
 
 def test_a23_the_runtime_listens_on_no_abstract_socket(box: Box) -> None:
     """CVE-2020-15257: its sockets have paths, in a folder that is the user's alone."""
-    container = box.start(box.plain(), "sleep", "60")
-    try:
+    with box.running(box.plain(), "sleep", "60"):
         sockets = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:]]
         ours = [line[7] for line in sockets if len(line) > 7 and "jupyter-containers" in line[7]]
         assert ours
         assert not [path for path in ours if path.startswith("@")]
-        for path in ours:
-            folder = Path(path).parent
-            if str(box.folder) in path:
-                assert folder.stat().st_mode & 0o077 == 0, folder
-                assert folder.stat().st_uid == box.person.pw_uid
-    finally:
-        box.end(container)
+        for folder in (Path(path).parent for path in ours if str(box.folder) in path):
+            assert folder.stat().st_mode & 0o077 == 0, folder
+            assert folder.stat().st_uid == box.user.uid
+
+
+def test_a24_no_control_socket_of_the_host_is_seen(facts: dict[str, Any]) -> None:
+    """CDK docker_sock_check.go: neither docker's nor podman's nor containerd's, also where the root is the host's."""
+    assert facts["control sockets"] == []
 
 
 @pytest.mark.parametrize("network", ["none", "host"])
@@ -82,15 +73,18 @@ def test_a25_the_environment_of_the_host_stays_outside(box: Box, init: bool) -> 
     assert "host-secret" not in done.out
 
 
+def test_a25_secrets_of_the_caller_stay_outside(facts: dict[str, Any]) -> None:
+    """CVE-2020-14370, of the ``host`` image as well."""
+    assert not SECRETS.keys() & facts["environment"].keys()
+    assert "host-secret" not in "".join(facts["environment"].values())
+
+
 def test_a25_variables_go_where_they_are_asked_for_and_nowhere_else(box: Box) -> None:
     """CVE-2021-3602: what one container and one exec got, the next ones do not have."""
     assert "A_SECRET=1" in box.sh("env", env={"A_SECRET": "1"}).lines
-    container = box.start(box.plain(), "sleep", "60")
-    try:
+    with box.running(box.plain(), "sleep", "60") as container:
         assert "B_SECRET=2" in box.execute(container, "env", environment={"B_SECRET": "2"}).lines
         assert "SECRET" not in box.execute(container, "env").out
-    finally:
-        box.end(container)
     assert "SECRET" not in box.sh("env").out
 
 
@@ -127,8 +121,8 @@ def test_a30_the_loopback_of_the_host_is_out_of_reach(networked: Box, loopback: 
     """Kern pentest-ports A, B, H: what listens on the host's 127.0.0.1 is reached by no address of the bridge or pasta."""
     route = networked.sh("ip route", network="default").out
     gateway = re.search(r"default via (\S+)", route)
-    assert gateway, route
-    hosts = {"127.0.0.1", "10.88.0.1", gateway[1], "0.0.0.0", "169.254.1.1", "10.0.2.2", *_addresses()}
+    assert gateway and gateway[1] == "10.88.0.1", route
+    hosts = {"127.0.0.1", gateway[1], "0.0.0.0", "169.254.1.1", "10.0.2.2", *_addresses()}
     found = networked.probe("connect", *(f"{host}:{loopback}" for host in sorted(hosts)), network="default")
     assert "ok" not in found.values(), found
 
@@ -142,16 +136,13 @@ def test_a30_metadata_services_are_out_of_reach(networked: Box) -> None:
 
 def test_a30_a_container_without_network_is_not_reached(networked: Box) -> None:
     """Kern pentest-ports I-L: a listener in a box without network is reached neither from the host nor from another."""
-    server = networked.start(networked.python(), "python3", "-I", "-S", "-c",
-                             "import socket, time; s = socket.create_server(('0.0.0.0', 47123)); print('on', flush=True); time.sleep(60)")  # fmt: skip
-    try:
+    serve = "import socket, time; s = socket.create_server(('0.0.0.0', 47123)); print('on', flush=True); time.sleep(60)"
+    with networked.running(networked.python(), PYTHON, "-I", "-S", "-c", serve) as server:
         while "on" not in networked.logs(server):
             pass
         assert socket.socket().connect_ex(("127.0.0.1", 47123)) != 0
         found = networked.probe("connect", "127.0.0.1:47123", "10.88.0.1:47123", network="default")
         assert "ok" not in found.values()
-    finally:
-        networked.end(server)
 
 
 def _addresses() -> set[str]:

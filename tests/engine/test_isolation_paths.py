@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.engine.rig_isolation import Box, Entry, box, facts, root_tar  # noqa: F401 - fixtures
+from tests.engine.rig_isolation import Box, Entry, root_tar
+from tests.rigs import users
 
 SECRET = "evil:x:0:0:host-secret:/:/bin/sh\n"
 
@@ -18,11 +18,8 @@ SECRET = "evil:x:0:0:host-secret:/:/bin/sh\n"
 @pytest.fixture
 def victim(box: Box) -> Iterator[Path]:
     """A folder of the host's with a file, both the person's own; unchanged afterwards."""
-    folder = box.folder / "victim"
-    folder.mkdir(exist_ok=True)
-    (folder / "file").write_text(SECRET)
-    for path in (folder, folder / "file"):
-        os.chown(path, box.person.pw_uid, box.person.pw_gid)
+    folder = box.own("victim")
+    box.own("victim/file", SECRET.encode())
     yield folder
     assert [path.name for path in folder.iterdir()] == ["file"]
     assert (folder / "file").read_text() == SECRET
@@ -46,30 +43,32 @@ def test_a03_a_linked_dev_null_masks_nothing_else(box: Box, victim: Path) -> Non
 
 def test_a05_the_console_is_bound_from_its_descriptor(box: Box, victim: Path) -> None:
     """Runc CVE-2025-52565: /dev/console is the pty itself; a link in its place is refused, not followed."""
-    container = box.start(box.plain(), "sh", "-c", "tty; stat -c %t:%F /dev/console; sleep 60", tty=True)
-    try:
+    image = box.image("linked-console", root_tar(Entry("dev/console", link=str(victim / "file")), Entry("dev/pts")))
+    with box.running(image, "sh", "-c", "tty; stat -c %t:%F /dev/console; sleep 60", tty=True) as container:
         while "character" not in box.logs(container):
             pass
         terminal, console = box.logs(container).split("\r\n")[:2]
-    finally:
-        box.end(container)
     assert terminal.startswith(("/dev/pts/", "/dev/console"))
     assert console == "88:character special file"  # 0x88: Unix98 ptys
-    image = box.image("linked-console", root_tar(Entry("dev/console", link=str(victim / "file")), Entry("dev/pts")))
     without = {"without": ["/dev", "/dev/shm", "/dev/mqueue"]}
     done = box.bundle(without, "sh", "-c", "echo started", image=image, tty=True)
     assert done.kind in ("CannotStart", "InvalidArgument"), done
 
 
 @pytest.mark.parametrize("folder", ["dev", "proc", "sys"])
-@pytest.mark.parametrize("way", ["absolute", "relative", "chain"])
-def test_a06_a_linked_system_folder_writes_nothing_outside(box: Box, victim: Path, folder: str, way: str) -> None:
-    """Runc CVE-2026-41579, crun CVE-2026-47766: an image whose /dev, /proc or /sys is a link does not start."""
-    target = {"absolute": str(victim), "relative": f"../../../../../..{victim}", "chain": "/hop"}[way]
-    entries = [Entry(folder, link=target)] + ([Entry("hop", link=str(victim))] if way == "chain" else [])
+@pytest.mark.parametrize("way", ["absolute", "relative", "chain", "inside"])
+def test_a04_a06_a_linked_system_folder_is_refused(box: Box, victim: Path, folder: str, way: str) -> None:
+    """Runc CVE-2026-41579, CVE-2019-19921, crun CVE-2026-47766, mask.bats: such an image does not start.
+
+    Nothing is written where the link leads, nothing of the container is left.
+    """
+    targets = {"absolute": str(victim), "relative": f"../../../../../..{victim}", "chain": "/hop", "inside": "/tmp"}
+    entries = [Entry(folder, link=targets[way])] + ([Entry("hop", link=str(victim))] if way == "chain" else [])
     done = box.sh("echo started", box.image(f"linked-{folder}-{way}", root_tar(*entries, without=(folder,))))
     assert done.kind in ("CannotStart", "InvalidArgument"), done
     assert f"/{folder}" in done.text
+    assert "symbolic link" in done.text
+    assert box.left() == []
 
 
 @pytest.mark.parametrize("number", range(3, 11))
@@ -95,6 +94,22 @@ def test_a08_a_linked_working_directory_stays_inside(box: Box, victim: Path) -> 
         done = box.sh("pwd && ls", image, workdir=path)
         assert "file" not in done.out.split(), done
         assert "host-secret" not in done.out
+
+
+def test_a85_a_mount_destination_stays_inside(box: Box, victim: Path) -> None:
+    """CVE-2021-30465: a link in the destination's place is followed inside the root only."""
+    image = box.image("linked-mnt", root_tar(Entry("mnt", link=str(victim))))
+    box.own("source"), box.own("source/data", b"untouched")
+    volume = {"type": "bind", "source": str(box.folder / "source"), "target": "/mnt"}
+    done = box.sh("cat /mnt/data; echo bad > /mnt/file", image, volumes=[volume])
+    assert done.out == "untouched", done
+
+
+def test_a22_a_read_only_bind_is_read_only(box: Box, victim: Path) -> None:
+    """Its owner inside can neither write nor remount; the fixture sees the file unchanged."""
+    volume = {"type": "bind", "source": str(victim), "target": "/data", "read_only": True}
+    done = box.sh("echo x > /data/file; mount -o remount,rw /data; echo x > /data/file", volumes=[volume])
+    assert done.err.count("Read-only") >= 2, done
 
 
 @pytest.mark.parametrize("admin", [False, True])
@@ -123,33 +138,31 @@ def test_a22_a_mount_of_the_host_arrives_only_where_asked(box: Box) -> None:
             assert " /data " in line
             assert "shared:" not in line
         return
-    folder = Path(box.folder / "shared")
-    folder.mkdir()
-    own = None
+    folder = box.own("shared")
     subprocess.run(["mount", "-t", "tmpfs", "jc-isolation", str(folder)], check=True)
     try:
         subprocess.run(["mount", "--make-shared", str(folder)], check=True)
-        own = Box("root")  # its launcher's mounts are copied now
-        volumes = [
-            {"type": "bind", "source": str(folder), "target": f"/{kind}", "options": [kind]}
-            for kind in ("rslave", "rprivate")
-        ]
-        script = (
-            "while [ ! -e /rslave/go ]; do sleep 0.05; done; ls /rslave/later; echo :; ls /rprivate/later; echo end"
-        )
-        (folder / "later").mkdir()
-        container = own.start(own.plain(), "sh", "-c", script, volumes=volumes)
+        with Box(users.make(box.user.kind, box.folder / "late")) as late:  # its launcher's mounts are copied now
+            assert _seen_of_a_later_mount(late, folder) == ["new", ":", "end"]
+    finally:
+        subprocess.run(["umount", "-R", "-l", str(folder)], check=True)
+
+
+def _seen_of_a_later_mount(late: Box, folder: Path) -> list[str]:
+    """What containers see in ``folder/later``, mounted while they run: by rslave, then by rprivate."""
+    volumes = [
+        {"type": "bind", "source": str(folder), "target": f"/{kind}", "options": [kind]}
+        for kind in ("rslave", "rprivate")
+    ]
+    script = "while [ ! -e /rslave/go ]; do sleep 0.05; done; ls /rslave/later; echo :; ls /rprivate/later; echo end"
+    (folder / "later").mkdir()
+    with late.running(late.plain(), "sh", "-c", script, volumes=volumes) as container:
         subprocess.run(["mount", "-t", "tmpfs", "jc-isolation", str(folder / "later")], check=True)
         (folder / "later" / "new").touch()
         (folder / "go").touch()
-        while "end" not in own.logs(container):
+        while "end" not in late.logs(container):
             pass
-        assert own.logs(container).split() == ["new", ":", "end"]
-        own.end(container)
-    finally:
-        subprocess.run(["umount", "-R", "-l", str(folder)], check=True)
-        if own:
-            own.close()
+        return late.logs(container).split()
 
 
 def test_a22_the_host_shares_no_mount_with_a_container(facts: dict[str, Any]) -> None:
@@ -172,11 +185,15 @@ def test_a28_a_linked_passwd_reads_nothing_of_the_host(box: Box, victim: Path, n
 
 
 @pytest.mark.parametrize(
-    "target", ["/dev/zero", "/dev/tty", "/dev/stdin", "/proc/kmsg", "/proc/self/fd/3", "passwd", "/etc"]
+    "target",
+    ["/dev/zero", "/dev/tty", "/dev/stdin", "/proc/kmsg", "/proc/self/fd/3", "passwd", "/etc", "/../../../etc/passwd"],
 )
 def test_a28_a_passwd_that_is_no_file_is_harmless(box: Box, target: str) -> None:
     """containerd: devices, endless files, loops; bounded, and nobody becomes root by them."""
-    image = box.image(f"passwd-{target.replace('/', '-')}".lower(), root_tar(Entry("etc/passwd", link=target)))
+    image = box.image(
+        "-".join(["passwd", *(part for part in target.split("/") if part.isalnum())]),
+        root_tar(Entry("etc/passwd", link=target)),
+    )
     done = box.sh("grep Uid /proc/self/status", image, user="1234")  # `id` would itself read the endless file
     assert done.kind or done.out.split()[1:] == ["1234"] * 4, done
     assert box.sh("true", image, user="alice").kind in ("InvalidArgument", "CannotStart")

@@ -36,8 +36,11 @@ def docker(socket: Path, *words: str, stdin: bytes | None = None) -> str:
 
 
 @contextlib.contextmanager
-def running() -> Iterator[Path]:
+def running(where: Path = Path("/var/tmp")) -> Iterator[Path]:
     """A dockerd; its socket. Everything of it is gone afterwards.
+
+    Args:
+        where: its data lie in a folder there.
 
     Raises:
         DockerMissing: not root, not installed, or it did not start (its last words).
@@ -47,7 +50,7 @@ def running() -> Iterator[Path]:
     for program in ("dockerd", "docker", "unshare", "ip"):
         if not shutil.which(program):
             raise DockerMissing(f"{program} is not installed (Debian package docker.io)")
-    folder = Path(tempfile.mkdtemp(prefix="nb-dockerd-", dir="/var/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="nb-dockerd-", dir=where))
     try:
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(_command(folder), stdout=log, stderr=log, stdin=subprocess.DEVNULL)

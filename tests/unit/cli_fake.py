@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +23,7 @@ class FakeContainer:
         self.id, self.name = f"{number:x}" * 64, options.name or f"name{number}"
         self.status, self.exit_code = "created", 0
         self.record = SimpleNamespace(bundle=owner.folder)
+        self.warnings: list[str] = []
 
     @property
     def attrs(self) -> dict[str, Any]:
@@ -81,6 +83,10 @@ class FakeContainer:
     def rename(self, name: str) -> None:
         self.name = name
 
+    def export(self) -> Iterator[bytes]:
+        yield b"root of "
+        yield self.name.encode()
+
     def top(self) -> dict[str, Any]:
         return {"Titles": ["UID", "CMD"], "Processes": [["0", "sleep 9"]]}
 
@@ -92,6 +98,9 @@ class FakeContainer:
     def exec_foreground(self, cmd: list[str], stdio: tuple[int, int, int], **options: Any) -> int:
         self.calls.append(("exec", cmd, stdio, options))
         return 4
+
+    def exec_detached(self, cmd: list[str], **options: Any) -> None:
+        self.calls.append(("exec -d", cmd, options))
 
 
 class FakeContainers:
@@ -143,7 +152,11 @@ class FakeImage:
     """One image."""
 
     def __init__(self, tags: list[str]) -> None:
-        self.id, self.tags = IMAGE_ID, tags
+        self.id, self.tags, self.is_host = IMAGE_ID, tags, False
+        self.view: dict[str, Any] = {}
+
+    def layers(self, files: bool = False) -> dict[str, Any]:
+        return self.view
 
     @property
     def attrs(self) -> dict[str, Any]:
@@ -185,10 +198,23 @@ class FakeImages:
 
     def load(self, source: Any, on_event: Any = None) -> list[FakeImage]:
         self.calls.append(("load", source))
+        if on_event:
+            for tag in self.all[0].tags:
+                on_event({"stream": f"Loaded image: {tag}\n"})
         return self.all
 
+    def save(self, names: list[str], form: str, on_event: Any = None) -> Iterator[bytes]:
+        self.calls.append(("save", names, form))
+        for name in names:
+            self.get(name)
+            yield name.encode()
+
     def import_image(self, source: Any, **options: Any) -> FakeImage:
+        on_event = options.pop("on_event", None)
         self.calls.append(("import", source, options))
+        if on_event:
+            on_event({"status": "Importing", "progressDetail": {"current": 1}})
+            on_event({"status": self.all[0].id})
         return self.all[0]
 
     def tag(self, name: str, new: str) -> None:
@@ -199,6 +225,7 @@ class FakeImages:
         return [{"Untagged": image}, {"Deleted": IMAGE_ID}]
 
     def prune(self, filters: Any = None) -> dict[str, Any]:
+        self.calls.append(("prune images", filters))
         return {"ImagesDeleted": [], "SpaceReclaimed": 0}
 
 

@@ -1,193 +1,311 @@
-"""What a pull looks like: in a pipe, in a terminal, in a notebook, as JSON; and the verbs' own words."""
+"""Long work as it is shown: bars on a terminal, lines in a pipe, JSON on demand, one display in a notebook."""
 
 from __future__ import annotations
 
 import io
 import json
+import os
+import pty
+import re
+import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from cli_fake import IMAGE_ID, FakeEngine
 
-from jupyter_containers.cli import dispatch, progress
-from jupyter_containers.cli.out import Notebook, Terminal
-from jupyter_containers.image import reference
-from jupyter_containers.options import RunOptions
+from jupyter_containers.cli import dispatch, progress, run_verb
+from jupyter_containers.cli.out import Notebook, Out, Terminal
+from jupyter_containers.errors import ContainersError, ImageNotFound, InvalidArgument
+from jupyter_containers.text.progress import Progress, plain
 
-EVENTS: list[dict[str, Any]] = [
-    {"status": "Pulling from library/x", "id": "latest"},
+
+def moving(name: str, current: int, total: int = 0, status: str = "Downloading") -> dict[str, Any]:
+    return {"status": status, "id": name, "progressDetail": {"current": current, "total": total}}
+
+
+EVENTS = [
+    {"status": "Pulling from library/debian", "id": "12"},
     {"status": "Pulling fs layer", "progressDetail": {}, "id": "aaa"},
-    {"status": "Downloading", "progressDetail": {"current": 500, "total": 1000}, "id": "aaa"},
+    moving("aaa", 0, 2_000_000), moving("bbb", 10, 40), moving("aaa", 1_000_000, 2_000_000),
+    {"status": "Download complete", "progressDetail": {}, "id": "bbb"},
+    moving("bbb", 5, 0, "Extracting"),
+    {"status": "Pull complete", "progressDetail": {}, "id": "bbb"},
     {"status": "Pull complete", "progressDetail": {}, "id": "aaa"},
-    {"progressDetail": {}, "aux": {"Tag": "x"}},
+    {"progressDetail": {}, "aux": {"Tag": "12", "Size": 3}},
     {"status": "Digest: sha256:1"},
-]
+    {"status": "Status: Downloaded newer image for debian:latest"},
+    {"stream": "done\n"},
+]  # fmt: skip
 
 
-def test_a_pipe_gets_changes_of_status_only() -> None:
-    out = io.StringIO()
+def state() -> Progress:
+    found = Progress()
+    for event in EVENTS[:5]:
+        found.add(event)
+    return found
+
+
+# --- the state ---
+
+
+def test_a_row_looks_as_dockers() -> None:
+    row = state().rows["aaa"]
+    assert row.text(120) == f"aaa: Downloading [{'=' * 25}>{' ' * 25}]      1MB/2MB"
+    assert row.text(80) == "aaa: Downloading      1MB/2MB"
+    assert row.text(12) == "aaa: Downlo…"
+    assert (row.share, row.is_done, row.numbers()) == (0.5, False, "1MB / 2MB")
+
+
+def test_rows_end_and_lines_are_kept() -> None:
+    found = Progress()
     for event in EVENTS:
-        progress.Lines(out)(event)
-    assert (
-        out.getvalue()
-        == "latest: Pulling from library/x\naaa: Pulling fs layer\naaa: Pull complete\nDigest: sha256:1\n"
+        found.add(event)
+    assert [row.text(80) for row in found.rows.values()] == ["aaa: Pull complete", "bbb: Pull complete"]
+    assert found.lines == [
+        "12: Pulling from library/debian", "Digest: sha256:1", "Status: Downloaded newer image for debian:latest",
+        "done"]  # fmt: skip
+    assert str(found).splitlines() == [
+        found.lines[0], "aaa: Pull complete", "bbb: Pull complete", *found.lines[1:]]  # fmt: skip
+
+
+def test_what_has_two_parts_keeps_their_order() -> None:
+    found = Progress()
+    for tag in ("1", "2"):
+        found.add({"status": "Pulling from x", "id": tag})
+        found.add({"status": "Pull complete", "progressDetail": {}, "id": f"layer{tag}"})
+    html = found._repr_html_()
+    places = [html.index(word) for word in ("1: Pulling", "layer1</code>", "2: Pulling", "layer2</code>")]
+    assert places == sorted(places)
+    assert html.count("<table") == html.count("</table>") == 2
+
+
+def test_more_than_the_total_and_no_total() -> None:
+    found = Progress()
+    row, _ = found.add(moving("a", 5000, 1000))
+    assert row
+    assert (row.share, row.text(200)) == (1.0, "a: Downloading      5kB")
+    found.add({"status": "Importing", "progressDetail": {"current": 1000}})
+    assert str(found).splitlines()[-1] == "Importing      1kB"
+
+
+def test_107_hostile_names_are_neutral_as_text_and_html() -> None:
+    found = Progress()
+    found.add(
+        {"status": "\x1b[2JDone<script>", "id": "<img src=x onerror=alert(1)>'\x1b]0;x\x07", "progressDetail": {}}
     )
+    found.add({"stream": "<script>\x1b[31m\u202e\n"})
+    shown, html = str(found), found._repr_html_()
+    assert not any(mark in shown + html for mark in "\x1b\x07\u202e")
+    assert "<script" not in html
+    assert "<img" not in html
+    assert "aria-label='&lt;img" in html
 
 
-def test_a_terminal_gets_a_line_for_each_layer_drawn_again() -> None:
-    out = io.StringIO()
-    show = progress.Bars(out)
-    for event in EVENTS:
-        show(event)
-    rows, at = [""], 0
-    for piece in out.getvalue().replace("\x1b[2K\r", "\0").split("\x1b["):
-        if piece[1:2] == "A":
-            at -= int(piece[0])
-            piece = piece[2:]
-        elif piece[1:2] == "B":
-            at += int(piece[0])
-            piece = piece[2:]
-        if "\0" in piece:
-            rows[at] = piece.partition("\0")[2].rstrip("\r")
-        elif piece.strip():
-            rows[at] = piece.strip()
-        at += piece.count("\n")
-        rows += [""] * (at + 1 - len(rows))
-    assert rows[:3] == ["latest: Pulling from library/x", "aaa: Pull complete", "Digest: sha256:1"]
+def test_html_is_whole_accessible_and_without_colours_of_its_own() -> None:
+    html = state()._repr_html_()
+    assert html.count("role='progressbar'") == 2
+    assert "aria-valuenow='50'" in html
+    assert "#" not in html
+    assert html.count("<tr>") == html.count("</tr>") == 2
 
 
-def test_bars_are_dockers() -> None:
-    assert progress.bar({"current": 500, "total": 1000}) == "[" + "=" * 25 + ">" + " " * 25 + "]     500B/1kB"
-    assert progress.bar({"current": 1500}) == "   1.5kB"
-    assert progress.bar({}) == ""
+# --- how it is drawn ---
 
 
-def test_json_is_one_message_a_line() -> None:
-    out = io.StringIO()
-    show = progress.shown(Terminal(), "json", out)
-    for event in EVENTS:
-        show(event)
-    assert [json.loads(line) for line in out.getvalue().splitlines()] == EVENTS
+def drawn(mode: str, stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(sys, "stdout", stream)
+    with progress.shown(Out(), mode) as on_event:
+        assert on_event
+        for event in EVENTS:
+            on_event(event)
+    return stream.getvalue()
 
 
-def test_a_notebook_gets_one_table_that_is_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn: list[dict[str, str]] = []
-    handle = SimpleNamespace(update=lambda bundle, raw: drawn.append(bundle))
-
-    def display(bundle: dict[str, str], **_: object) -> object:
-        drawn.append(bundle)
-        return handle
-
-    show = progress.Cell()
-    show._display = display
-    monkeypatch.setattr(progress, "_REDRAW", 0)
-    for event in [*EVENTS, {"status": "<script>", "id": "\x1b[2J<b>"}]:
-        show(event)
-    assert drawn[-1]["text/plain"].splitlines()[1] == "aaa: Pull complete"
-    assert "<script>" not in drawn[-1]["text/html"] and "&lt;script&gt;" in drawn[-1]["text/html"]
-    assert "\x1b" not in drawn[-1]["text/html"] + drawn[-1]["text/plain"]
-    assert any("<progress value='500' max='1000'>" in bundle["text/html"] for bundle in drawn)
+def test_lines_without_a_terminal_count_nothing_and_have_no_controls(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = drawn("auto", io.StringIO(), monkeypatch)
+    assert text.splitlines() == [
+        "12: Pulling from library/debian", "aaa: Pulling fs layer", "aaa: Downloading", "bbb: Download complete",
+        "bbb: Pull complete", "aaa: Pull complete", "Digest: sha256:1",
+        "Status: Downloaded newer image for debian:latest", "done"]  # fmt: skip
+    assert "\x1b" not in text
+    assert "\r" not in text
 
 
-def test_ipython_in_a_terminal_gets_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    assert isinstance(progress.shown(Notebook()), progress.Lines)
+def test_json_lines_are_the_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = drawn("json", io.StringIO(), monkeypatch)
+    assert [json.loads(line) for line in text.splitlines()] == EVENTS
 
 
-# --- verbs ---
+def test_a_failure_is_a_message_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", stream := io.StringIO())
+    with pytest.raises(ImageNotFound), progress.shown(Out(), "json"):
+        raise ImageNotFound("no such image: x", mend="Look.")
+    text = "no such image: x. Look."
+    assert json.loads(stream.getvalue()) == {"error": text, "errorDetail": {"message": text}}
 
 
-class Registries:
-    """Says what it was asked."""
+def test_an_unknown_mode_has_a_near_one() -> None:
+    with pytest.raises(InvalidArgument, match="plain"), progress.shown(Out(), "plane"):
+        pass
 
-    access = SimpleNamespace(docker_config="/home/x/.docker/config.json")
 
-    def __init__(self) -> None:
-        self.calls: list[tuple[Any, ...]] = []
-        self.helper = ""
+def on_terminal(rows: int = 10, columns: int = 80) -> str:
+    """What bars write to a terminal of that size."""
+    import fcntl
+    import struct
+    import termios
 
-    def pull(self, name: str, platform: str, every: bool, on_event: Any) -> list[Any]:
-        self.calls.append(("pull", name, platform, every))
-        if on_event:
-            on_event({"status": "Pulling from x", "id": "latest"})
-        return [SimpleNamespace(newer=True, name=reference.parse(name))]
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+    said: list[bytes] = []
 
-    def push(self, name: str, every: bool, on_event: Any) -> None:
-        self.calls.append(("push", name, every))
-        if on_event:
-            on_event({"status": "Pushed", "id": "aaa"})
+    def read() -> None:
+        while True:
+            try:
+                data = os.read(ours, 4096)
+            except OSError:
+                return
+            said.append(data)
 
-    def login(self, server: str, user: str, password: Any) -> str:
-        self.calls.append(("login", server, user, password.reveal()))
-        return self.helper
+    thread = threading.Thread(target=read)
+    thread.start()
+    with os.fdopen(theirs, "w") as stream:
+        bars = progress._drawing(Terminal(), "", stream)
+        for event in EVENTS:
+            bars.take(event)
+            bars._last = 0.0  # type: ignore[attr-defined]
+        bars.finish()
+    thread.join()
+    os.close(ours)
+    return b"".join(said).decode()
 
-    def ensure(self, options: RunOptions, *words: Any) -> None:
-        self.calls.append(("ensure", options.image, options.pull, len(words)))
+
+def screen(text: str) -> list[str]:
+    """What stands on a terminal in the end; knows only what bars use."""
+    lines: list[str] = [""]
+    at = 0
+    for piece in re.findall(r"\x1b\[\d*[AJ]|\r|\n|[^\x1b\r\n]+", text):
+        if piece == "\n":
+            at += 1
+            lines += [""] * (at + 1 - len(lines))
+        elif piece.endswith("A") and piece[0] == "\x1b":
+            at -= int(piece[2:-1])
+        elif piece.endswith("J") and piece[0] == "\x1b":
+            del lines[at:]
+            lines.append("")
+        elif piece != "\r":
+            lines[at] = piece
+    return [line for line in lines if line]
+
+
+def test_bars_on_a_terminal_end_with_each_row_once() -> None:
+    lines = screen(on_terminal())
+    assert lines[0] == "12: Pulling from library/debian"
+    assert sorted(lines[1:3]) == ["aaa: Pull complete", "bbb: Pull complete"]
+    assert lines[3:] == ["Digest: sha256:1", "Status: Downloaded newer image for debian:latest", "done"]
+
+
+def test_bars_never_write_more_lines_than_the_terminal_has() -> None:
+    text = on_terminal(rows=3, columns=40)
+    assert all(int(number) <= 2 for number in re.findall(r"\x1b\[(\d+)A", text))
+    plain_text = re.sub(r"\x1b\[\d*[AJ]", "", text).replace("\r", "\n")
+    assert all(len(line) < 40 for line in plain_text.split("\n") if not line.startswith("Status"))
+
+
+def test_a_notebook_has_one_display_that_is_updated(monkeypatch: pytest.MonkeyPatch) -> None:
+    import IPython.display
+
+    displays: list[Any] = []
+
+    class Handle:
+        updates = 0
+
+        def update(self, _: object) -> None:
+            self.updates += 1
+
+    def display(what: object, display_id: bool) -> Handle:
+        displays.append((what, display_id))
+        return Handle()
+
+    monkeypatch.setattr(IPython.display, "display", display)
+    monkeypatch.setattr(IPython, "get_ipython", lambda: SimpleNamespace(kernel=object()))
+    with progress.shown(Notebook()) as on_event:
+        assert on_event
+        for event in EVENTS * 100:
+            on_event(event)
+    [(what, with_id)] = displays
+    assert with_id
+    assert isinstance(what, Progress)
+    assert "Pull complete" in what._repr_html_()
+    assert "Pull complete" in repr(what)
+
+
+def test_ipython_in_a_terminal_has_no_display(monkeypatch: pytest.MonkeyPatch) -> None:
+    import IPython
+
+    monkeypatch.setattr(IPython, "get_ipython", SimpleNamespace)
+    assert isinstance(progress._drawing(Notebook(), "", io.StringIO()), progress._Lines)
+
+
+# --- the verbs ---
 
 
 @pytest.fixture
-def registries() -> Registries:
-    return Registries()
+def engine(tmp_path: Path) -> FakeEngine:
+    return FakeEngine(tmp_path)
 
 
-def run(registries: Registries, capfd: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
-    engine = SimpleNamespace(images=SimpleNamespace(registries=registries))
-    before = dispatch._engine
-    dispatch._engine = lambda: engine  # type: ignore[assignment, return-value]
-    try:
-        code = dispatch.run(list(words), "jupyter containers", Terminal())
-    finally:
-        dispatch._engine = before
-    told = capfd.readouterr()
-    return code, told.out, told.err
+def run(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr(dispatch, "_engine", lambda: engine)
+    return dispatch.run(list(words), "jupyter containers", Terminal())
 
 
-def test_pull_in_dockers_words(registries: Registries, capfd: pytest.CaptureFixture[str]) -> None:
-    assert run(registries, capfd, "pull", "x") == (
-        0, "Using default tag: latest\nlatest: Pulling from x\ndocker.io/library/x:latest\n", "")  # fmt: skip
-    assert run(registries, capfd, "pull", "-q", "x:1")[1] == "docker.io/library/x:1\n"
-    assert run(registries, capfd, "image", "pull", "--platform", "linux/arm64", "x:1")[1].endswith(
-        "docker.io/library/x:1\n"
-    )
-    assert registries.calls[-1] == ("pull", "x:1", "linux/arm64", False)
-    assert run(registries, capfd, "pull", "-a", "h:1/x")[1].endswith(
-        "Status: Downloaded newer image for h:1/x\nh:1/x\n"
-    )
-    assert (
-        run(registries, capfd, "pull", "--progress", "json", "x")[1] == '{"status": "Pulling from x", "id": "latest"}\n'
-    )
-    assert run(registries, capfd, "pull", "--progress", "jso", "x")[2].endswith("Did you mean json?\n")
-    assert run(registries, capfd, "pull")[0] == 1
-
-
-def test_push_in_dockers_words(registries: Registries, capfd: pytest.CaptureFixture[str]) -> None:
-    assert run(registries, capfd, "push", "x") == (0, "Using default tag: latest\naaa: Pushed\n", "")
-    assert run(registries, capfd, "push", "-q", "x:1")[1] == "docker.io/library/x:1\n"
-
-
-def test_login_wants_both_and_warns(
-    registries: Registries, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_save_writes_a_file_or_standard_output(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfdbinary: Any
 ) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO("pw\n"))
-    code, out, err = run(registries, capfd, "login", "-u", "me", "--password-stdin", "h:1")
-    assert (code, out) == (0, "Login Succeeded\n")
-    assert "stored unencrypted in '/home/x/.docker/config.json'" in err
-    assert registries.calls[-1] == ("login", "h:1", "me", "pw")
-    registries.helper = "pass"
-    monkeypatch.setattr("sys.stdin", io.StringIO(""))
-    assert run(registries, capfd, "login", "-u", "me", "-p", "x")[2].startswith(
-        "WARNING! Using --password via the CLI is insecure"
-    )
-    assert "required" in run(registries, capfd, "login", "-u", "me", "--password-stdin")[2]
-    assert "Must provide --username" in run(registries, capfd, "login", "--password-stdin")[2]
-    assert "mutually exclusive" in run(registries, capfd, "login", "-u", "a", "-p", "b", "--password-stdin")[2]
-    assert "non TTY device" in run(registries, capfd, "login", "-u", "me")[2]
+    target = tmp_path / "a.tar"
+    assert run(engine, monkeypatch, "save", "-o", str(target), "busybox", "busybox:1.36") == 0
+    assert target.read_bytes() == b"busyboxbusybox:1.36"
+    assert run(engine, monkeypatch, "image", "save", "--format", "oci-archive", "busybox") == 0
+    assert capfdbinary.readouterr() == (b"busybox", b"")
+    assert engine.calls[-1] == ("save", ["busybox"], "oci-archive")
+    assert run(engine, monkeypatch, "save", "-o", str(tmp_path / "b.tar"), "busybox", "nope") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tar"]
+    with pytest.raises(InvalidArgument, match="cowardly refusing to save to the cell"):
+        run_verb(["save", "busybox"], engine)  # type: ignore[arg-type]
 
 
-def test_the_config_is_found_where_docker_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from jupyter_containers.config import Settings
-    from jupyter_containers.engine.registries import access
+def test_export_writes_a_file_or_standard_output(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfdbinary: Any
+) -> None:
+    assert run(engine, monkeypatch, "create", "--name", "web", "busybox") == 0
+    capfdbinary.readouterr()
+    assert run(engine, monkeypatch, "export", "web") == 0
+    assert capfdbinary.readouterr().out == b"root of web"
+    assert run(engine, monkeypatch, "container", "export", "-o", str(tmp_path / "w.tar"), "web") == 0
+    assert (tmp_path / "w.tar").read_bytes() == b"root of web"
+    with pytest.raises(ContainersError, match="cowardly"):
+        run_verb(["export", "web"], engine)  # type: ignore[arg-type]
 
-    monkeypatch.delenv("DOCKER_CONFIG", raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert access(Settings()).docker_config == tmp_path / ".docker" / "config.json"
+
+def test_load_and_import_tell_their_progress(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+    for verb in (["load", "-i", "/dev/null"], ["import", "/dev/null"]):
+        assert run(engine, monkeypatch, *verb, "--progress", "json") == 0
+        assert all(json.loads(line) for line in capfd.readouterr().out.splitlines())
+    assert run(engine, monkeypatch, "import", "/dev/null") == 0
+    assert capfd.readouterr().out == f"{IMAGE_ID}\n"
+    assert run(engine, monkeypatch, "import", "--progress", "quiet", "/dev/null") == 0
+    assert capfd.readouterr().out == f"{IMAGE_ID}\n"
+    assert run(engine, monkeypatch, "load", "-q", "-i", "/dev/null") == 0
+    assert capfd.readouterr().out == ""
+
+
+def test_plain_says_a_step_once() -> None:
+    found = Progress()
+    assert [plain(event, *found.add(event)) for event in (moving("a", 0, 9), moving("a", 5, 9))] == [
+        "a: Downloading",
+        "",
+    ]

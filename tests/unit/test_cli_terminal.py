@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from jupyter_containers.cli.keys import DetachKeys
 from jupyter_containers.cli.terminal import Foreground
 
 
@@ -27,6 +28,7 @@ def test_signals_go_to_the_container_and_the_second_of_a_kind_ends_it() -> None:
     before, told = signal.getsignal(signal.SIGINT), Told()
     with Foreground(False, False) as here:
         assert here.stdio[0] > 2
+        here.ready()
         here.connected(told)  # type: ignore[arg-type]
         for number in (signal.SIGUSR1, signal.SIGINT, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             os.kill(os.getpid(), number)
@@ -40,13 +42,47 @@ def test_signals_go_to_the_container_and_the_second_of_a_kind_ends_it() -> None:
     assert signal.getsignal(signal.SIGINT) == before
 
 
-def test_exec_leaves_signals_to_this_program() -> None:
+def test_a_signal_that_comes_before_the_program_waits_for_it() -> None:
     told = Told()
-    with Foreground(False, False, passes_on=False) as here:
+    with Foreground(False, False) as here:
+        here.ready()
+        os.kill(os.getpid(), signal.SIGTERM)
         here.connected(told)  # type: ignore[arg-type]
-        with pytest.raises(KeyboardInterrupt):
+        assert told.messages == [{"op": "signal", "signal": signal.SIGTERM}]
+    with Foreground(False, False) as here, pytest.raises(KeyboardInterrupt):
+        here.ready()
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_guest_passes_signals_on_and_leaves_at_the_third() -> None:
+    told = Told()
+    with Foreground(False, False, owns=False) as here:
+        here.ready()
+        here.connected(told)  # type: ignore[arg-type]
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(SystemExit):
             os.kill(os.getpid(), signal.SIGINT)
-    assert told.messages == []
+        with pytest.raises(SystemExit):
+            os.kill(os.getpid(), signal.SIGHUP)
+    assert told.messages == [{"op": "signal", "signal": number} for number in (signal.SIGINT, signal.SIGTERM)]
+
+
+@pytest.mark.parametrize(
+    ("typed", "passed", "found"),
+    [
+        ((b"ls\n",), b"ls\n", False),
+        ((b"a\x10", b"\x11b"), b"a", True),
+        ((b"\x10", b"x"), b"\x10x", False),
+        ((b"\x10\x10\x11",), b"\x10", True),
+        ((b"\x11\x10",), b"\x11", False),
+    ],
+)
+def test_the_keys_that_leave_a_container(typed: tuple[bytes, ...], passed: bytes, found: bool) -> None:
+    keys = DetachKeys()
+    assert b"".join(keys.feed(data) for data in typed) == passed
+    assert keys.found == found
 
 
 def test_a_terminal_is_raw_meanwhile_and_as_before_afterwards() -> None:
@@ -58,7 +94,8 @@ def test_a_terminal_is_raw_meanwhile_and_as_before_afterwards() -> None:
         termios.tcsetwinsize(0, (20, 50))
         before = termios.tcgetattr(0)
         with Foreground(True, True) as here:
-            assert here.stdio == (0, 1, 2)
+            assert here.stdio[0] > 2, "a pipe: the runtime never has the terminal itself"
+            here.ready()
             here.connected(told)  # type: ignore[arg-type]
             assert not termios.tcgetattr(0)[3] & termios.ECHO
         assert termios.tcgetattr(0) == before

@@ -145,6 +145,9 @@ def test_exec_hands_on_flags_and_descriptors(run: Run, engine: FakeEngine) -> No
     _verb, command, _stdio, options = engine.calls[-1]
     assert command == ["ls", "-l"]
     assert (options["environment"], options["workdir"], options["user"]) == ({"A": "b"}, "/w", "1")
+    assert run("exec", "-d", "-t", "aa", "ls") == (0, "", "")
+    assert engine.calls[-1][:2] == ("exec -d", ["ls"])
+    assert engine.calls[-1][2]["tty"]
 
 
 def test_images_inspect_and_history(run: Run) -> None:
@@ -174,7 +177,7 @@ def test_load_and_import(run: Run, engine: FakeEngine, tmp_path: Path) -> None:
     assert run("load", "-q", "x.tar")[1] == ""
     assert run("import", "-c", "CMD sh", "x.tar", "host.example:5000/a:1")[1] == f"{IMAGE_ID}\n"
     assert engine.calls[-1][2] == {
-        "repository": "host.example:5000/a", "tag": "1", "changes": ("CMD sh",), "message": "",
+        "repository": "host.example:5000/a", "tag": "1", "changes": ("CMD sh",), "message": "", "platform": "",
     }  # fmt: skip
 
 
@@ -238,3 +241,15 @@ def test_errors_are_raised(engine: FakeEngine) -> None:
 def test_relative_paths_start_at_the_notebooks_folder(engine: FakeEngine, tmp_path: Path) -> None:
     run_verb(["create", "--name", "aa", "-v", "./x:/x", "busybox"], engine, str(tmp_path))
     assert engine.containers.get("aa").options.volumes[0].source == str(tmp_path / "x")
+
+
+def test_prune_passes_its_filters_on(run: Run, engine: FakeEngine) -> None:
+    assert (
+        run("image", "prune", "-af", "--filter", "label=a=b", "--filter", "label!=c", "--filter", "until=10m")[0] == 0
+    )
+    assert engine.calls[-1] == (
+        "prune images", {"label": ["a=b"], "label!": ["c"], "until": ["10m"], "dangling": ["false"]})  # fmt: skip
+    assert run("image", "prune", "-f", "--filter", "foo=bar")[::2] == (
+        1, "Error: invalid filter 'foo'. Known are dangling, label, label!, until.\n")  # fmt: skip
+    assert run("system", "prune", "-af")[0] == 0
+    assert engine.calls[-1] == ("prune images", {"dangling": False})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -26,7 +27,7 @@ from jupyter_containers.errors import (
     InvalidImage,
     InvalidReference,
 )
-from jupyter_containers.image import digest, media, platforms, reference
+from jupyter_containers.image import digest, media, platforms, reference, removal
 from jupyter_containers.image.archive import load
 from jupyter_containers.image.imported import import_root_tar
 from jupyter_containers.image.store import Image, ImageStore
@@ -194,25 +195,142 @@ def test_what_another_image_needs_stays(store: ImageStore) -> None:
 
 def test_an_image_in_use_stays(store: ImageStore) -> None:
     image = add(store, tar(f="1"), names=("a", "b"))
-    users = {image.id: ["c" * 64]}
-    assert store.remove("a", in_use=lambda id_: users.get(id_, [])) == [{"Untagged": "a:latest"}]
-    with pytest.raises(Conflict, match="container cccccccccccc uses it"):
-        store.remove("b", in_use=lambda id_: users.get(id_, []))
-    assert store.remove("b", force=True, in_use=lambda id_: users.get(id_, [])) == [{"Untagged": "b:latest"}]
+    stopped = {image.id: {"c" * 64: False}}
+
+    def users(id_: str) -> dict[str, bool]:
+        return stopped.get(id_, {})
+
+    assert store.remove("a", users=users) == [{"Untagged": "a:latest"}]
+    with pytest.raises(Conflict, match=r'reference "b" \(must force\) - container cccccccccccc is using'):
+        store.remove("b", users=users)
+    with pytest.raises(Conflict, match=r"\(must be forced\) - image is being used by stopped container cccccccccccc"):
+        store.remove(image.id, users=users)
+    assert store.remove("b", force=True, users=users) == [{"Untagged": "b:latest"}]
     assert store.resolve(image.id).tags == []
-    with pytest.raises(Conflict):
-        store.remove(image.id, force=True, in_use=lambda id_: users.get(id_, []))
+    with pytest.raises(Conflict, match="cannot be forced"):
+        store.remove(image.id, force=True, users=users)
+    stopped[image.id]["c" * 64] = True
+    with pytest.raises(Conflict, match=r"\(cannot be forced\) - image is being used by running container"):
+        store.remove(image.id, force=True, users=users)
     assert store.remove(image.id)[0] == {"Deleted": image.id}
 
 
-def test_an_id_with_names_in_several_repositories_needs_force(store: ImageStore) -> None:
-    image = add(store, tar(f="1"), names=("a:1", "a:2"))
-    assert [row for row in store.remove(image.short_id) if "Untagged" in row] == [
-        {"Untagged": "a:1"}, {"Untagged": "a:2"}]  # fmt: skip
-    image = add(store, tar(f="1"), names=("a", "b"))
-    with pytest.raises(Conflict, match="several repositories"):
-        store.remove(image.id)
-    assert {"Deleted": image.id} in store.remove(image.id, force=True)
+def test_an_id_of_an_image_with_several_tags_needs_force(store: ImageStore) -> None:
+    for names in (("a:1", "a:2"), ("a", "b")):
+        image = add(store, tar(f="1"), names=names)
+        with pytest.raises(Conflict, match=r"\(must be forced\) - image is referenced in multiple repositories"):
+            store.remove(image.short_id)
+        rows = store.remove(image.id, force=True)
+        assert [row["Untagged"] for row in rows if "Untagged" in row] == image.tags
+        assert {"Deleted": image.id} in rows
+    pinned = f"a@{add(store, tar(f='1')).target.digest}"
+    image = add(store, tar(f="1"), names=("a:1", pinned))
+    assert store.remove(image.id)[:2] == [{"Untagged": "a:1"}, {"Untagged": pinned}]
+
+
+# --- pruning ---
+
+
+def nobody(_: str) -> dict[str, bool]:
+    return {}
+
+
+def test_prune_removes_what_has_no_tag_and_with_all_what_nobody_uses(store: ImageStore) -> None:
+    base, upper = tar(f="1" * 100), tar(g="2" * 50)
+    kept = add(store, base, names=("kept",))
+    used = add(store, tar(h="3"))
+    store.layers(dangling := add(store, base, upper))
+    users = {used.id: {"c" * 64: False}}
+    done = removal.prune(store, lambda image: True, False, lambda id_: users.get(id_, {}))
+    chain = digest.chain_ids([digest.of(base), digest.of(upper)])[1]
+    assert (done.rows, done.bytes) == ([{"Deleted": dangling.id}, {"Deleted": chain}], 50)
+    assert {image.id for image in store.list()} == {kept.id, used.id}
+    done = removal.prune(store, lambda image: True, True, lambda id_: users.get(id_, {}))
+    assert done.rows[0] == {"Untagged": "kept:latest"}
+    assert done.bytes == 100  # its layer was unpacked together with the other's
+    assert [image.id for image in store.list()] == [used.id]
+    assert removal.prune(store, lambda image: False, True, nobody).rows == []
+
+
+def test_prune_takes_what_a_killed_removal_left(store: ImageStore) -> None:
+    store.layers(image := add(store, tar(f="12345"), names=("a",)))
+    store.untag(image, image.names)  # and killed here
+    done = removal.prune(store, lambda image: True, False, nobody)
+    assert (done.rows, done.bytes, blobs(store), store.unpacked.chain_ids()) == ([], 5, set(), [])
+
+
+def test_a_name_given_while_the_last_one_goes_keeps_the_image(store: ImageStore) -> None:
+    image = add(store, tar(f="1"), names=("a",))
+    store.tag("a", "b")
+    assert store.untag(image, image.names) is False
+    assert store.resolve("b").id == image.id
+
+
+def test_who_begins_to_use_an_image_and_who_removes_wait_for_each_other(store: ImageStore) -> None:
+    add(store, tar(f="1"), names=("a",))
+    other = open_store(store.layout.root.parent)
+    with ThreadPoolExecutor(1) as threads:
+        with store.layout.using():
+            removed = threads.submit(other.remove, "a")
+            time.sleep(0.1)
+            assert not removed.done()
+            assert store.layers(store.resolve("a"))
+        assert removed.result()[0] == {"Untagged": "a:latest"}
+
+
+def _use(home: Path, rounds: int) -> None:
+    """Begin to use the image as the engine does: a record last, all under the lock; then look whether it is whole."""
+    store = open_store(home)
+    for number in range(rounds):
+        record = home / "users" / f"{os.getpid()}-{number}"
+        with store.layout.using():
+            try:
+                image = store.resolve("shared")
+            except ImageNotFound:
+                continue
+            paths = store.layers(image)
+            record.write_text(image.id)
+        assert all((path / name).read_text() for path, name in zip(paths, ("g", "f"), strict=True))
+        record.unlink()
+
+
+def _load_again(home: Path, rounds: int) -> None:
+    store = open_store(home)
+    for _ in range(rounds):
+        image = add(store, tar(f="1" * 2000), tar(g="2" * 2000), names=("shared",))
+        assert image.tags
+
+
+def _prune_all(home: Path, rounds: int) -> None:
+    store = open_store(home)
+
+    def users(image_id: str) -> dict[str, bool]:
+        found: dict[str, bool] = {}
+        for path in (home / "users").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                found |= {path.name: True} if path.read_text() == image_id else {}
+        return found
+
+    for _ in range(rounds):
+        removal.prune(store, lambda image: True, True, users)
+
+
+def test_loading_using_and_pruning_at_once_never_give_a_broken_image(tmp_path: Path) -> None:
+    """100 rounds of each, two of them use."""
+    home = tmp_path / "home"
+    open_store(home)
+    (home / "users").mkdir()
+    forked = multiprocessing.get_context("fork")
+    jobs = [forked.Process(target=job, args=(home, 100)) for job in (_load_again, _use, _use, _prune_all)]
+    for job in jobs:
+        job.start()
+    for job in jobs:
+        job.join(120)
+    assert [job.exitcode for job in jobs] == [0] * 4
+    store = open_store(home)
+    store.sweep()
+    for image in store.list():
+        assert len(store.layers(image)) == 2
 
 
 def test_nothing_is_swept_from_under_who_adds(store: ImageStore) -> None:

@@ -90,7 +90,7 @@ options = st.builds(
     timeout=st.none() | st.integers(1, 10**6).map(lambda n: n / 1000),
     stop_signal=st.none() | st.sampled_from(["SIGTERM", "9", "SIGRTMIN+3"]),
     stop_timeout=st.integers(-1, 1000),
-    sysctls=st.dictionaries(key.map(lambda k: "net." + k), anything, max_size=2),
+    sysctls=st.dictionaries(key.filter(lambda k: all(k.split("."))).map(lambda k: "net." + k), anything, max_size=2),
     privileged=st.booleans(),
     group_add=plenty(name),
     quiet=st.booleans(),

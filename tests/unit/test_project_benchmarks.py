@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks import peers
+from tests.benchmarks import images, peers
 from tests.benchmarks.measure import Row, measure, table, verdicts
 from tests.rigs.abilities import must
 
@@ -26,6 +26,19 @@ def test_warm_ups_do_not_count_and_own_measurements_do() -> None:
     measure([row], rounds=3, warm_ups=5, rest=0)
     assert row.seconds == [2.0] * 3
     assert (row.median, row.spread) == (2.0, (2.0, 2.0))
+
+
+def test_a_row_may_have_another_unit() -> None:
+    row = Row("memory", lambda: 34.5, unit="MB")
+    measure([row], rounds=2, warm_ups=0, rest=0)
+    assert "  34.50 MB       34.50–34.50     2" in table([row])
+
+
+def test_memory_is_flat_with_the_size_of_the_image(tmp_path: Path) -> None:
+    """Loaded, unpacked and saved: an image five times as large takes not a tenth more."""
+    small, large = (images._peak(tmp_path, size << 20)() for size in (32, 160))
+    images.end(tmp_path)
+    assert large < small * 1.1
 
 
 def test_a_row_that_breaks_says_why_and_the_others_go_on() -> None:
