@@ -1,8 +1,9 @@
 """The state of long work, made of docker's progress messages, and how it looks as text and HTML. Pure.
 
 A message is ``{"status", "id", "progressDetail": {"current", "total"}}`` for something that moves, with an empty
-``progressDetail`` for a step of it, without one for a line (``latest: Pulling from …``), as ``{"stream"}`` is. Names in them come from registries and archives: control
-characters are escaped, HTML is. Not here: when and where it is drawn (``cli.progress``).
+``progressDetail`` for a step of it, without one for a line (``latest: Pulling from …``), as ``{"stream"}`` is. Names
+in them come from registries and archives: control characters are escaped, HTML is. Not here: when and where it is
+drawn (``cli.progress``).
 """
 
 from __future__ import annotations
