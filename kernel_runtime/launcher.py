@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from kernel_runtime import cgroups, egress, merged, monitor, orders, programs, state, sweep, trees
+from kernel_runtime import cgroups, egress, merged, monitor, orders, prepared, programs, state, sweep, trees
 from kernel_runtime.errors import ProbeError, RuntimeFault
 from kernel_runtime.orders import Request
 from kernel_runtime.probe import Rung
@@ -271,7 +271,7 @@ class Launcher:
         code = 1
         try:
             self._forget_everything(listener)
-            code = monitor.wait_and_run(self.machine, channel, listener, network, netns)
+            code = prepared.wait_and_run(self.machine, channel, listener, network, netns)
         except BaseException:  # noqa: BLE001 - the log of the launcher is the last place to say it
             import traceback
 

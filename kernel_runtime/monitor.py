@@ -10,21 +10,18 @@ Not here: how a process becomes a container (:mod:`sandbox`), and what is done w
 
 from __future__ import annotations
 
-import json
 import os
-import select
 import selectors
 import signal
 import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
-from kernel_runtime import cgroups, children, orders, reading, rehearsal, state, trees
+from kernel_runtime import cgroups, children, orders, reading, state, trees
 from kernel_runtime.children import Child
 from kernel_runtime.errors import NotRunning, ProtocolError, RuntimeFault, SetupError
 from kernel_runtime.joined import GRACE, INTERRUPT, OPERATIONS, Joined
@@ -53,83 +50,6 @@ class Machine:
     def in_user_namespace(self) -> bool:
         """Whether the launcher lives in a user namespace."""
         return self.rung != "root"
-
-
-def wait_and_run(machine: Machine, launcher: Channel, door: socket.socket | None, network: str, netns_fd: int) -> int:
-    """The whole life of a monitor process: prepare a first process, wait for an order, run that container.
-
-    The launcher keeps one such process ready, so that a start need not wait for forks, cgroup and namespaces: it takes
-    the order of the next caller at *door* itself. When the launcher leaves without an order, everything prepared is
-    given back.
-    """
-    group = machine.hierarchy.create(state.group_id(), machine.limits) if machine.hierarchy.kind != "none" else None
-    child = children.prepare(machine, network, netns_fd, group.procs_files if group else (), door)
-    if netns_fd >= 0:
-        os.close(netns_fd)
-    rehearsal.of_monitor(group)
-    order = _wait_for_order(machine, launcher, child, door)
-    launcher.close()
-    if door:
-        door.close()
-    if order is None:
-        _give_back(group, child)
-        return 0
-    message, (caller, *stdio) = order
-    return _run(machine, message, Channel(socket.socket(fileno=caller)), stdio, group, child)
-
-
-def _run(
-    machine: Machine, message: Message, caller: Channel, stdio: list[int], group: cgroups.Cgroup | None, child: Child
-) -> int:
-    try:
-        request = Request.parse(message)
-    except ProtocolError as fault:
-        caller.send({"event": "fault", "fault": fault.to_dict()})
-        _give_back(group, child)
-        return 0
-    selector = selectors.PollSelector()
-    return Monitor(machine, request, caller, child, selector, Streams(selector, request, stdio), message).run(group)
-
-
-def _wait_for_order(
-    machine: Machine, launcher: Channel, child: Child, door: socket.socket | None
-) -> tuple[Message, list[int]] | None:
-    """The next order and its descriptors, the caller's first; ``None`` once the launcher has left.
-
-    What the launcher hands on is passed to the first process, what that took at the door is told the launcher.
-    """
-    poll = select.poll()
-    poll.register(launcher, select.POLLIN)
-    poll.register(child.channel, select.POLLIN)
-    while True:
-        if not child.channel.has_message and launcher.fileno() in [fd for fd, _ in poll.poll()]:
-            line = launcher.receive_line()
-            if line is None:
-                return None
-            fds = launcher.take_fds()
-            child.hand_on(line, fds)
-            return json.loads(line), fds
-        line = child.channel.receive_line()
-        message = json.loads(line) if line else _KILLED
-        if line is None or "fault" in message:
-            child.keep_fault(message)  # for the next caller
-            return orders.take(launcher, door, machine.code)
-        if "ready" in message:
-            child.is_ready()
-            continue
-        with suppress(OSError):  # it has just been killed: the next one finds this container in the store
-            launcher.send_line(line)
-        if message["code"] == machine.code:
-            return message, child.channel.take_fds()
-
-
-_KILLED = {"fault": SetupError("start", "", "its first process was killed").to_dict(), "exitCode": 125}
-
-
-def _give_back(group: cgroups.Cgroup | None, child: Child) -> None:
-    child.kill()
-    if group:
-        group.destroy()
 
 
 @dataclass

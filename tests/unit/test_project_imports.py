@@ -21,6 +21,7 @@ KERNEL_RUNTIME = (
     "orders",
     "rehearsal",
     "monitor children joined streams",
+    "prepared",
     "sweep launcher",
     "service client",
     "commands runc",
