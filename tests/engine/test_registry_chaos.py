@@ -62,9 +62,9 @@ def prune_until_told(home: str, name: str) -> None:
         tidy(store)
 
 
-def tidy(store: ImageStore) -> None:
-    """As ``image prune``, of which no filter lets an image pass."""
-    removal.prune(store, lambda _: False, False, lambda _: {})
+def tidy(store: ImageStore) -> int:
+    """As ``image prune``, of which no filter lets an image pass; the bytes that it gave back."""
+    return removal.prune(store, lambda _: False, False, lambda _: {}).bytes
 
 
 # --- at once ---
@@ -214,7 +214,9 @@ def test_old_partial_blobs_go_and_prune_takes_all(registry: BadRegistry, tmp_pat
     folder = tmp_path / "home" / "images" / ".partial"
     store.sweep()
     assert [path.name[:8] for path in folder.iterdir()] == ["sha256-0"]
-    tidy(store)
+    with store.layout.adding():
+        assert tidy(store) == 0
+    assert tidy(store) == 1
     assert list(folder.iterdir()) == []
 
 
@@ -226,7 +228,7 @@ def test_a_layer_that_was_needed_while_its_image_went_is_pruned_later(registry: 
     with store.layout.adding():
         store.remove(name)
         assert len(store.unpacked.chain_ids()) == 3
-    tidy(store)
+    assert tidy(store) == 1020
     assert store.unpacked.chain_ids() == []
 
 
