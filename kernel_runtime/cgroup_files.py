@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from errno import EBUSY, ENOENT, ENOTEMPTY
 from time import monotonic, sleep
 
@@ -155,6 +155,35 @@ def kill_members(directory: str) -> bool:
         except ProcessLookupError:
             continue  # it ended between the reading and the signal
     return bool(pids)
+
+
+def end_members(directories: Sequence[str], patience: float, hold: Callable[[], None] | None = None) -> None:
+    """SIGKILL to the members of a group's folders, again until none is left, for at most *patience* seconds.
+
+    None may fork meanwhile, or else is held still by *hold*; and none may stay frozen: version 1 delivers SIGKILL to a
+    frozen process when it thaws.
+    """
+    deadline, pause = monotonic() + patience, 0.0005
+    calm = any(_tell(directory, "pids.max", "0") for directory in directories)
+    while any(kill_members(directory) for directory in directories):
+        for directory in directories:
+            _tell(directory, "freezer.state", "THAWED")
+            _tell(directory, "cgroup.freeze", "0")
+        if monotonic() > deadline:
+            return
+        sleep(pause)
+        pause = min(pause * 2, 0.02)
+        if hold and not calm:
+            hold()
+
+
+def _tell(directory: str, file: str, value: str) -> bool:
+    """Write to a file of a group where there is such a one; whether it was taken."""
+    try:
+        write(f"{directory}/{file}", value)
+    except OSError:
+        return False
+    return True
 
 
 def remove_tree(directory: str, patience: float) -> None:

@@ -238,17 +238,15 @@ class V1Cgroup(Cgroup):
         return found
 
     def kill(self) -> None:
-        """As in the base class: by signals, and where some are left, with the members held still."""
-        for attempt in range(20):
-            if not cgroups.kill_members(self.path):
-                return
-            if attempt == 2 and "freezer" in self._hierarchy.bases:
-                self._kill_held()
-            sleep(0.001)
+        """As in the base class: nobody may fork any more, or where that can't be forbidden all are held still."""
+        hold = self._kill_held if "freezer" in self._hierarchy.bases else None
+        cgroups.end_members(tuple(dict.fromkeys(self._directories.values())), PATIENCE, hold)
 
     def _kill_held(self) -> None:
-        # Version 1 delivers SIGKILL to a frozen process when it thaws; until then it can't fork.
-        self._set_frozen("FROZEN")
+        try:
+            self._set_frozen("FROZEN")
+        except SetupError:
+            return  # they fork faster than they can be moved to the freezer: the next round of signals finds fewer
         cgroups.kill_members(self.path)
         self._set_frozen("THAWED")
 

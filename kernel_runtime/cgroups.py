@@ -28,6 +28,9 @@ from .cgroup_files import (
     base_name as base_name,
 )
 from .cgroup_files import (
+    end_members as end_members,
+)
+from .cgroup_files import (
     kill_members as kill_members,
 )
 from .cgroup_files import (
@@ -153,7 +156,7 @@ class Cgroup(ABC):
 
     @abstractmethod
     def kill(self) -> None:
-        """SIGKILL to every member, also to those that are being forked. Does not wait for their end."""
+        """SIGKILL to every member, also to frozen ones and those that are being forked, within :data:`PATIENCE`."""
 
     @abstractmethod
     def update(self, resources: Mapping[str, Any]) -> None:
@@ -221,7 +224,10 @@ class Hierarchy(ABC):
         for group in self._found():
             if group.id not in alive_ids:
                 group.kill()
-                group.destroy()
+                try:
+                    group.destroy()
+                except SetupError:
+                    continue  # something in it can't die (a dead disk): no reason to serve nobody; the next sweep tries
                 removed.append(group.id)
         return removed
 
@@ -250,13 +256,6 @@ def find(prefix: str = "", proc: str = "/proc/self") -> Hierarchy:
     return NoHierarchy("; ".join(reasons), NO_CGROUP_MEND)
 
 
-def thaw(procs_files: Iterable[str]) -> None:
-    """Thaw a group of version 1 that a dead monitor froze: until then its processes do not even die of SIGKILL."""
-    for directory in _ours(procs_files):
-        if os.path.exists(f"{directory}/freezer.state"):
-            write(f"{directory}/freezer.state", "THAWED")
-
-
 def discard(procs_files: Iterable[str]) -> None:
     """Kill and remove a group known only by the procs_files that a dead monitor recorded.
 
@@ -264,8 +263,7 @@ def discard(procs_files: Iterable[str]) -> None:
     folder of ours are left alone.
     """
     ours = _ours(procs_files)
-    for directory in ours:
-        kill_members(directory)
+    end_members(ours, PATIENCE)
     for directory in ours:
         remove_tree(directory, PATIENCE)
 

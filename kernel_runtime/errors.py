@@ -14,6 +14,7 @@ Every text names the step, the object and the mend. Errors cross process borders
 
 from __future__ import annotations
 
+import errno as numbers
 from typing import Any
 
 
@@ -85,3 +86,10 @@ class NotRunning(RuntimeFault):
 _KINDS: dict[str, type[RuntimeFault]] = {
     kind.__name__: kind for kind in (RuntimeFault, SpecError, SetupError, ProbeError, ProtocolError, NotRunning)
 }
+
+
+def full_disk_mend(errno: int) -> str:
+    """What helps against a full disk; empty for any other error number."""
+    if errno == numbers.ENOSPC:
+        return "The disk is full: free some space (docker-like: `%container prune`)."
+    return "Your disk quota is used up: free some space." if errno == numbers.EDQUOT else ""

@@ -223,6 +223,7 @@ class Launcher:
             "cgroup": {"kind": self.hierarchy.kind, "why": self.hierarchy.why, "mend": self.hierarchy.mend},
             "network": self.egress.report(),
             "containers": len(self.monitors),
+            "prepared": {network: len(door.spares) for network, door in self.doors.items()},
         }
 
     def _start(self, channel: Channel, message: Message) -> None:

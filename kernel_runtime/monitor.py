@@ -17,17 +17,19 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
-from kernel_runtime import cgroups, children, orders, reading, state, trees
+from kernel_runtime import cgroups, orders, reading, state, trees
 from kernel_runtime.children import Child
-from kernel_runtime.errors import NotRunning, ProtocolError, RuntimeFault, SetupError
-from kernel_runtime.joined import GRACE, INTERRUPT, OPERATIONS, Joined
+from kernel_runtime.errors import ProtocolError, RuntimeFault, SetupError, full_disk_mend
+from kernel_runtime.execs import Execs
+from kernel_runtime.joined import GRACE, INTERRUPT
 from kernel_runtime.orders import Request
 from kernel_runtime.protocol import Channel, Message, listen, peer_uid
-from kernel_runtime.spec import Spec, parse_process
+from kernel_runtime.spec import Spec
 from kernel_runtime.streams import STARTER, Streams
 
 _T = TypeVar("_T")
@@ -66,12 +68,11 @@ class Monitor:
     state: dict[str, Any] = field(default_factory=dict)
     timers: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
     waiters: list[Channel] = field(default_factory=list)
-    execs: dict[int, Joined] = field(default_factory=dict)  # by process id, while they live
-    exec_callers: dict[Channel, Joined | None] = field(default_factory=dict)  # None: it could not be executed
     reason: str = ""
 
     def run(self, group: cgroups.Cgroup | None) -> int:
         """Make the first process the container, serve it until it has ended, leave nothing. Returns the exit status."""
+        self.execs = Execs(self)
         path = state.monitor_socket(self.machine.runtime, self.request.id)
         listener = listen(path)
         wake, waker = socket.socketpair()
@@ -84,8 +85,12 @@ class Monitor:
             return self._serve(listener, wake)
         except RuntimeFault as fault:
             return self._finish_failed(fault, group)
+        except OSError as error:
+            text, number = error.strerror or str(error), error.errno or 0
+            told = SetupError("start", self.request.id[:12], text, full_disk_mend(number), number)
+            return self._finish_failed(told, group)
         finally:
-            state.remove_socket(path)
+            state.remove(path)
 
     def _start(self, group: cgroups.Cgroup | None) -> None:
         """What is left to do while the first process makes itself the container; then wait for its program to run."""
@@ -155,10 +160,7 @@ class Monitor:
         except BlockingIOError:
             pass
         self.child.poll()
-        for pid, joined in list(self.execs.items()):
-            if joined.child.poll() is not None:
-                del self.execs[pid]
-                joined.finish()
+        self.execs.reap()
 
     # -- requests ----------------------------------------------------------------------------------------------
 
@@ -187,8 +189,7 @@ class Monitor:
         self.selector.unregister(channel)
         if channel in self.waiters:
             self.waiters.remove(channel)
-        if joined := self.exec_callers.pop(channel, None):
-            joined.caller_left()
+        self.execs.forget(channel)
         self.streams.leave(self._guest(channel))
         channel.close()
         if channel is self.caller:
@@ -199,8 +200,8 @@ class Monitor:
     def _answer(self, channel: Channel, message: Message) -> None:
         handler = _HANDLERS.get(str(message.get("op")))
         try:
-            if channel in self.exec_callers and message.get("op") in OPERATIONS:
-                handler = Monitor._ask_joined
+            if self.execs.answers(channel, message):
+                return
             if handler is None:
                 raise ProtocolError("answer", str(message.get("op")), "unknown request")
             handler(self, channel, message)
@@ -234,8 +235,8 @@ class Monitor:
 
     def _freeze(self, channel: Channel, message: Message) -> None:
         if message["op"] == "pause":
-            self.group.freeze()
-            self._record("paused", cgroupFiles=list(self.group.procs_files))  # version 1 has joined one more
+            self.group.freeze()  # may have joined a further group
+            self._record("paused", cgroupFiles=list(self.group.procs_files))
         else:
             self._thaw()
         channel.send({"event": "done"})
@@ -259,17 +260,7 @@ class Monitor:
         return STARTER if channel is self.caller else channel
 
     def _exec(self, channel: Channel, message: Message) -> None:
-        if self.child.status is not None:
-            raise NotRunning("exec in", self.request.id, "the container has ended")
-        self.exec_callers[channel] = None
-        process = parse_process(message.get("process"), "exec: process")
-        joined = children.join(self, channel, process, channel.take_fds(), bool(message.get("owned", True)))
-        self.execs[joined.child.pid] = self.exec_callers[channel] = joined
-        channel.send({"event": "started", "pid": joined.child.pid})
-
-    def _ask_joined(self, channel: Channel, message: Message) -> None:
-        if joined := self.exec_callers[channel]:
-            joined.answer(message)
+        self.execs.start(channel, message)
 
     # -- ending ------------------------------------------------------------------------------------------------
 
@@ -277,6 +268,7 @@ class Monitor:
         """Send the first signal now, the next ones each *grace* seconds later, until the container has ended.
 
         A signal that PID 1 does not handle is dropped by the kernel (pid_namespaces(7)): the next one follows at once.
+        A paused container goes on, as Docker's: frozen it could not even die.
         """
         self.reason = self.reason or reason
         number = signals[0]
@@ -309,14 +301,13 @@ class Monitor:
         Nobody waits for the cgroup: removing one can take the kernel ten milliseconds while another is joined.
         """
         self.child.kill()
-        for joined in self.execs.values():
-            joined.child.kill()
-            joined.finish()
+        self.execs.end()
         gone = ""
         if self.request.remove:
             gone = trees.put_aside(self.request.bundle)
         else:
-            self._record("stopped", **outcome)
+            with suppress(RuntimeFault):  # the disk is full; whoever listens must be told all the same
+                self._record("stopped", **outcome)
         self._tell({"event": "exit", **outcome})
         try:
             self.group.destroy()

@@ -206,9 +206,20 @@ def mount_overlay(mount: Mount, target: str, in_user_namespace: bool) -> None:
             data.append("userxattr")
         data.insert(0, "lowerdir=" + ":".join(lower))
         sc.mount("overlay", target, "overlay", options.flags | sc.MS_NODEV, ",".join(data))
+        if not options.flags & sc.MS_RDONLY and any(word.startswith("workdir=") for word in data):
+            _refuse_readonly(target)
     finally:
         for fd in fds:
             os.close(fd)
+
+
+def _refuse_readonly(overlay: str) -> None:
+    """The kernel mounts an overlay read-only, without an error, where it can't make a folder in ``workdir``."""
+    disk = os.statvfs(overlay)
+    if disk.f_flag & os.ST_RDONLY:
+        is_full = not disk.f_bavail or (disk.f_files and not disk.f_favail)
+        number = errno.ENOSPC if is_full else errno.EROFS
+        raise OSError(number, os.strerror(number))
 
 
 def mount_one(root: Root, mount: Mount) -> None:

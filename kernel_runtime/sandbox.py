@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from kernel_runtime import console, devices, mounts, network, sysctls
 from kernel_runtime import syscalls as sc
-from kernel_runtime.errors import RuntimeFault, SetupError
+from kernel_runtime.errors import RuntimeFault, SetupError, full_disk_mend
 from kernel_runtime.mounts import Root
 from kernel_runtime.protocol import Channel
 from kernel_runtime.spec import Mount, Process, Spec
@@ -236,12 +236,12 @@ def _set_names(context: Context) -> None:
 
 
 def _mend(step: Step, error: OSError) -> str:
-    if error.errno == errno.ENOSPC:
-        return "The disk is full: free some space (docker-like: `%container prune`)."
-    if error.errno == errno.EDQUOT:
-        return "Your disk quota is used up."
-    if step.name == "mount" and error.errno in (errno.EPERM, errno.EACCES, errno.EINVAL):
-        return "`%container doctor` tells what this machine allows."
     if step.name == "enter network" and error.errno in (errno.EPERM, errno.ENOSPC):
         return "See /proc/sys/user/max_net_namespaces, or use --network host."
+    if step.name == "unshare" and error.errno == errno.ENOSPC:
+        return "See /proc/sys/user/max_*_namespaces."
+    if mend := full_disk_mend(error.errno or 0):
+        return mend
+    if step.name == "mount" and error.errno in (errno.EPERM, errno.EACCES, errno.EINVAL):
+        return "`%container doctor` tells what this machine allows."
     return ""

@@ -6,13 +6,14 @@ The first fields are those of the OCI runtime-spec's "State"; ``status`` is ``cr
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import stat
 from typing import Any
 
-from kernel_runtime.errors import RuntimeFault
+from kernel_runtime.errors import RuntimeFault, full_disk_mend
 
 State = dict[str, Any]
 FILE = "state.json"
@@ -31,11 +32,39 @@ def read(bundle: str) -> State | None:
 
 
 def write(bundle: str, state: State) -> None:
-    """Replace the state at once; readers see the old or the new one."""
-    temporary = os.path.join(bundle, f".{FILE}.{os.getpid()}")
-    with open(temporary, "w", encoding="utf-8") as file:
-        json.dump(state, file, separators=(",", ":"))
-    os.rename(temporary, os.path.join(bundle, FILE))
+    """Replace the state at once; readers see the old or the new one.
+
+    A container may fill the disk that its state lies on, and still its end must be told: then the file is overwritten.
+
+    Raises:
+        RuntimeFault: the disk is full, and there was no state before.
+    """
+    path, temporary = os.path.join(bundle, FILE), os.path.join(bundle, f".{FILE}.{os.getpid()}")
+    text = json.dumps(state, separators=(",", ":"))
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.rename(temporary, path)
+    except OSError as error:
+        remove(temporary)
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not _overwrite(path, text):
+            number = error.errno or 0
+            raise RuntimeFault("write state", path, error.strerror or "", full_disk_mend(number), number) from error
+
+
+def _overwrite(path: str, text: str) -> bool:
+    """In the blocks that the file has; whether it could be done. JSON may end in spaces."""
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        data = text.encode().ljust(os.fstat(fd).st_size)
+        return os.pwrite(fd, data, 0) == len(data)
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
 
 
 def start_time(pid: int) -> int:
@@ -112,8 +141,8 @@ def monitor_socket(runtime: str, container_id: str) -> str:
     return os.path.join(runtime, f"{container_id[:20]}.sock")
 
 
-def remove_socket(path: str) -> None:
-    """The monitor that listened there does not listen any more."""
+def remove(path: str) -> None:
+    """Remove a file (a monitor's socket, say) that may be gone already."""
     try:
         os.unlink(path)
     except FileNotFoundError:

@@ -13,6 +13,7 @@ import time
 
 from kernel_runtime import cgroups, state, trees
 from kernel_runtime.cgroups import Hierarchy
+from kernel_runtime.errors import SetupError
 from kernel_runtime.syscalls import pidfd_send_signal
 
 _MOST_SECONDS = 10.0
@@ -49,11 +50,12 @@ def recover(bundle: str, runtime: str, remove: bool = False) -> None:
         trees.remove(bundle)
     if found is None or found.get("status") == "stopped":
         return
-    if found.get("status") == "paused":
-        cgroups.thaw(found.get("cgroupFiles", ()))
+    try:
+        cgroups.discard(found.get("cgroupFiles", ()))  # first: a paused process dies only when its group is thawed
+    except SetupError:
+        pass  # something in it can't die; the sweep of all groups will try again
     kill(found.get("pid", 0), found.get("pidStart", 0))
-    cgroups.discard(found.get("cgroupFiles", ()))
-    state.remove_socket(state.monitor_socket(runtime, os.path.basename(bundle)))
+    state.remove(state.monitor_socket(runtime, os.path.basename(bundle)))
     if found.get("remove"):
         trees.remove(bundle)
         return

@@ -35,6 +35,7 @@ __all__ = ["Connection", "Exit", "Knock", "Runtime", "all_capabilities", "capabi
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+_ON_DISK = frozenset(["mount", "write state", "start"])
 _MAIN = Path(_state.__file__).with_name("__main__.py")
 
 
@@ -42,7 +43,7 @@ def to_error(fault: RuntimeFault) -> ContainersError:
     """The public error for a fault of the runtime."""
     step = "exec:" if fault.step == "execute" else fault.step  # Docker's words: exec: "prog": permission denied
     what = f"{step} {fault.object}".strip() + (f": {fault.cause}" if fault.cause else "")
-    if fault.errno == errno.ENOSPC and "mount" in fault.step:
+    if fault.errno in (errno.ENOSPC, errno.EDQUOT) and fault.step in _ON_DISK:  # elsewhere: too many namespaces
         return StorageFull(what, mend=fault.mend)
     if isinstance(fault, SpecError):
         return InvalidArgument(what, mend=fault.mend)

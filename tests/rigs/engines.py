@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 
 from tests.rigs import roots
 from tests.rigs.users import User
 
 BUSYBOX = "busybox:test"
+_PREPARED, _PATIENCE = 2, 10.0  # monitors that wait for each network; seconds
 _LOADED: set[tuple[Path, str]] = set()
 _LAUNCHERS: dict[Path, int] = {}
 
@@ -70,6 +72,9 @@ def _run_true() -> int:
     engine = from_env()
     for network in ("default", "host", "none"):
         engine.containers.run(BUSYBOX, ["true"], remove=True, network=network)
+    end = time.monotonic() + _PATIENCE
+    while set(engine.runtime.info()["prepared"].values()) != {_PREPARED} and time.monotonic() < end:
+        time.sleep(0.02)
     return int(engine.runtime.info()["pid"])
 
 

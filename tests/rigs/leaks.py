@@ -26,6 +26,8 @@ _LONGEST = 160
 _HEX_TAIL = r"(?<=^jcv)[0-9a-f]+$"
 RIG_PREFIX = "nbt-"
 
+_SEEN: set[str] = set()  # names of the runtime folders of launchers below our init: a cgroup's name begins with it
+
 Snapshot = Counter[str]
 
 
@@ -40,7 +42,8 @@ def snapshot(folders: Iterable[Path] = ()) -> Snapshot:
     for pid in pids:
         found.update(_process(pid))
     found.update(_mounts(pids))
-    found.update(f"cgroup {_kind(str(path))}" for path in _cgroups())
+    _SEEN.update(filter(None, map(_runtime, pids)))
+    found.update(f"cgroup {_kind(str(path))}" for path in _cgroups() if path.name.partition("-")[0] in _SEEN)
     found.update(f"interface {re.sub(_HEX_TAIL, '', name)}" for name in os.listdir("/sys/class/net"))
     for folder in folders:
         found.update(f"file {path}" for path in _entries(folder))
@@ -83,6 +86,16 @@ def _process(pid: int) -> Iterator[str]:
     for descriptor in descriptors if pid == os.getpid() or "kernel_runtime" in words else ():
         with contextlib.suppress(OSError):  # the one that read this folder is closed again
             yield f"descriptor {_kind(str(descriptor.readlink()))} of {words[:_LONGEST]}"
+
+
+def _runtime(pid: int) -> str:
+    """The name of the runtime folder of a launcher; empty for other processes."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return ""
+    found = next((word for word in words if word.startswith(b"--runtime=")), b"")
+    return os.path.basename(found.decode(errors="replace"))
 
 
 def _kind(target: str) -> str:

@@ -157,6 +157,78 @@ def test_kill_reaches_all_and_destroy_waits_for_their_end(hierarchy: V1Hierarchy
     group.destroy()  # a second time does nothing
 
 
+def hop(finish: float) -> None:
+    """One process that is always another: it forks and ends, so that a list of pids is old when it is read."""
+    os.setsid()
+    while time.monotonic() < finish:
+        if os.fork():
+            os._exit(0)
+
+
+def spread(finish: float) -> None:
+    """As many as the limit allows, each of which tries to be two."""
+    while time.monotonic() < finish:
+        try:
+            os.fork()
+        except OSError:
+            time.sleep(0.001)
+
+
+@pytest.mark.parametrize("missing", [(), ("pids",), ("pids", "freezer")])
+@pytest.mark.parametrize("bomb", [hop, spread])
+def test_a_fork_bomb_is_killed_in_time(
+    hierarchy: V1Hierarchy, bomb: Callable[[float], None], missing: tuple[str, ...]
+) -> None:
+    group = hierarchy.create("bomb", {"pids": {"limit": 60}})
+    bases = {name: base for name, base in hierarchy.bases.items() if name not in missing}
+    known = V1Cgroup("bomb", V1Hierarchy(bases, {}, PREFIX), {"memory": group.path})
+    starters = [start(group, lambda: bomb(time.monotonic() + 20)) for _ in range(4)]
+    time.sleep(0.2)
+    begun = time.monotonic()
+    (known if missing else group).kill()
+    assert time.monotonic() - begun < cgroups.PATIENCE + 0.5
+    assert cgroups.members(group.path) == []
+    group.destroy()
+    for pid in starters:
+        os.waitpid(pid, 0)
+
+
+@pytest.mark.parametrize("bomb", [hop, spread])
+def test_a_frozen_fork_bomb_is_ended_by_what_its_monitor_recorded(
+    hierarchy: V1Hierarchy, bomb: Callable[[float], None]
+) -> None:
+    group = hierarchy.create("icebomb", {"pids": {"limit": 60}})
+    starters = [start(group, lambda: bomb(time.monotonic() + 20)) for _ in range(4)]
+    time.sleep(0.2)
+    group.freeze()
+    cgroups.discard(group.procs_files)
+    assert list(hierarchy._found()) == []
+    for pid in starters:
+        os.waitpid(pid, 0)
+
+
+def test_a_group_that_will_not_go_holds_no_sweep_up(hierarchy: V1Hierarchy, monkeypatch: pytest.MonkeyPatch) -> None:
+    stubborn, other = hierarchy.create("a", {}), hierarchy.create("b", {})
+    pid = start(stubborn, lambda: time.sleep(60))
+    with monkeypatch.context() as patch:
+        patch.setattr(V1Cgroup, "kill", lambda group: None)  # as a process that sleeps on a dead disk
+        patch.setattr(V1Cgroup.destroy, "__defaults__", (0.01,))
+        assert hierarchy.sweep(set()) == ["b"]
+    assert not Path(other.path).exists()
+    end(pid)
+
+
+def test_discard_and_sweep_end_a_fork_bomb(hierarchy: V1Hierarchy) -> None:
+    for clean in (lambda group: cgroups.discard(group.procs_files), lambda group: hierarchy.sweep(set())):
+        group = hierarchy.create("bomb", {"pids": {"limit": 60}})
+        starters = [start(group, lambda: bomb(time.monotonic() + 20)) for bomb in (hop, spread)]
+        time.sleep(0.2)
+        clean(group)
+        assert list(hierarchy._found()) == []
+        for pid in starters:
+            os.waitpid(pid, 0)
+
+
 def test_destroy_of_a_living_group_says_who_lives(hierarchy: V1Hierarchy) -> None:
     group = hierarchy.create("alive", {})
     pid = start(group, lambda: time.sleep(60))

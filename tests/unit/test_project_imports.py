@@ -20,7 +20,7 @@ KERNEL_RUNTIME = (
     "stage sandbox programs merged",
     "orders",
     "rehearsal",
-    "monitor children joined streams",
+    "monitor children execs joined streams",
     "prepared",
     "sweep launcher",
     "service client",
