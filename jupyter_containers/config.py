@@ -20,6 +20,11 @@ def default_home() -> Path:
     return Path(data).expanduser().absolute() / "jupyter-containers"
 
 
+def words_from(variable: str) -> tuple[str, ...]:
+    """The words of an environment variable, separated by commas or spaces."""
+    return tuple(os.environ.get(variable, "").replace(",", " ").split())
+
+
 @dataclass(frozen=True)
 class Settings:
     """What an engine goes by.
@@ -32,6 +37,12 @@ class Settings:
         pids_limit: processes per container where ``--pids-limit`` is not given, as Podman's default.
         log_max_size: bytes of a container's log before it is rotated.
         log_max_file: how many log files are kept, the current one included.
+        registry_mirrors: URLs of mirrors of docker.io, asked first (docker's ``registry-mirrors``);
+            ``$JUPYTER_CONTAINERS_REGISTRY_MIRRORS``.
+        insecure_registries: hosts, HOST:PORT or networks that may be spoken to over plain http or without a trusted
+            certificate (docker's ``insecure-registries``); ``$JUPYTER_CONTAINERS_INSECURE_REGISTRIES``.
+        token_hosts: ``REGISTRY=HOST``: token servers on another host than their registry's, which may have its
+            password; ``$JUPYTER_CONTAINERS_TOKEN_HOSTS``.
         rung: use just this rung; for tests.
     """
 
@@ -41,4 +52,9 @@ class Settings:
     pids_limit: int = 2048
     log_max_size: int = 10 * 1024 * 1024
     log_max_file: int = 2
+    registry_mirrors: tuple[str, ...] = field(default_factory=lambda: words_from("JUPYTER_CONTAINERS_REGISTRY_MIRRORS"))
+    insecure_registries: tuple[str, ...] = field(
+        default_factory=lambda: words_from("JUPYTER_CONTAINERS_INSECURE_REGISTRIES")
+    )
+    token_hosts: tuple[str, ...] = field(default_factory=lambda: words_from("JUPYTER_CONTAINERS_TOKEN_HOSTS"))
     rung: str = field(default_factory=lambda: os.environ.get("JUPYTER_CONTAINERS_RUNG", ""))

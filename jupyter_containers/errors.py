@@ -19,6 +19,9 @@
     ├── ContainerExit           a container ended with a code other than 0
     ├── IsolationUnavailable    this machine cannot isolate as well as was asked
     └── ApiError                a remote engine or registry answered with an error
+        └── RegistryError       a registry answered with an error, or with what it must not
+            ├── RegistryDenied  it wants other credentials, or refuses these
+            └── RegistryUnreachable  it gave no answer: no network, no such host, TLS, too slow
 
 Every text says what is wrong, where, and what mends it. ``status`` is what the Docker Engine API answers for
 the error. Errors cross process borders as dictionaries (:meth:`ContainersError.to_dict`).
@@ -164,6 +167,27 @@ class ApiError(ContainersError):
     def __init__(self, what: str, where: str = "", mend: str = "", code: int = 500) -> None:
         self.code = code
         super().__init__(what, where, mend)
+
+
+class RegistryError(ApiError):
+    """A registry answered with an error, or with something that it must not answer.
+
+    Args:
+        code: the HTTP status of the answer; 0 where the answer itself is at fault.
+    """
+
+    def __init__(self, what: str, where: str = "", mend: str = "", code: int = 0) -> None:
+        super().__init__(what, where, mend, code)
+
+
+class RegistryDenied(RegistryError):
+    """A registry wants other credentials, or refuses these."""
+
+    status = 403
+
+
+class RegistryUnreachable(RegistryError):
+    """A registry gave no answer: no network, no such host, no trusted certificate, or too slow."""
 
 
 def suggest(word: str, candidates: Iterable[str]) -> str:

@@ -59,11 +59,18 @@ def shown(out: Out, mode: str = "", on_stderr: bool = False) -> Iterator[OnEvent
 def _drawing(out: Out, mode: str, stream: TextIO) -> _Drawing:
     if mode == "json":
         return _Json(stream)
-    if out.notebook and mode in ("", "auto", "tty"):
+    if out.notebook and mode in ("", "auto", "tty") and _in_kernel():
         return _Display()
     if mode == "tty" or (mode in ("", "auto") and stream.isatty()):
         return _Bars(stream)
     return _Lines(stream)
+
+
+def _in_kernel() -> bool:
+    """Whether a front end draws what is displayed; IPython in a terminal would print it again and again."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return getattr(shell, "kernel", None) is not None
 
 
 class _Drawing:
@@ -122,7 +129,8 @@ class _Bars(_Drawing):
     def take(self, event: dict[str, Any]) -> None:
         row, line = self.progress.add(event)
         if row is None:
-            self._draw([line])
+            if line:
+                self._draw([line])
         elif row.is_done or time.monotonic() - self._last >= _PAUSE:
             self._draw([])
 
@@ -159,7 +167,9 @@ class _Display(_Drawing):
         self._last = 0.0
 
     def take(self, event: dict[str, Any]) -> None:
-        row, _ = self.progress.add(event)
+        row, line = self.progress.add(event)
+        if row is None and not line:
+            return
         if row is None or row.is_done or time.monotonic() - self._last >= _PAUSE:
             self._draw()
 

@@ -9,6 +9,7 @@ from jupyter_containers.errors import Conflict, ContainerExit
 from jupyter_containers.options import Flag, flags_for
 from jupyter_containers.options.run import environment, from_parsed
 
+from .registry import ensure
 from .verb import Args, Spec, each
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def _options(args: Args) -> RunOptions:
 def run(engine: Engine, args: Args, out: Out) -> int:
     """``docker run``."""
     options = _options(args)
+    ensure(engine, options, out)
     if options.detach:
         return _made(engine.containers.run_detached(options), out)
     if out.notebook:
@@ -42,7 +44,9 @@ def run(engine: Engine, args: Args, out: Out) -> int:
 
 def create(engine: Engine, args: Args, out: Out) -> int:
     """``docker create``."""
-    return _made(engine.containers.create(_options(args)), out)
+    options = _options(args)
+    ensure(engine, options, out)
+    return _made(engine.containers.create(options), out)
 
 
 def _made(container: Container, out: Out) -> int:

@@ -12,8 +12,12 @@ VERBS: tuple[Verb, ...] = (
     Verb("run", "container", "[OPTIONS] IMAGE [COMMAND] [ARG...]", "Create and run a new container from an image", "running", ("container run",), True),
     Verb("exec", "container", "[OPTIONS] CONTAINER COMMAND [ARG...]", "Execute a command in a running container", "running", ("container exec",), True),
     Verb("ps", "container", "[OPTIONS]", "List containers", "listing", ("container ls", "container list", "container ps"), True),
+    Verb("pull", "image", "[OPTIONS] NAME[:TAG|@DIGEST]", "Download an image from a registry", "registry", ("image pull",), True),
+    Verb("push", "image", "[OPTIONS] NAME[:TAG]", "Upload an image to a registry", "registry", ("image push",), True),
     Verb("images", "image", "[OPTIONS] [REPOSITORY[:TAG]]", "List images", "listing", ("image ls", "image list"), True),
     Verb("doctor", "", "[OPTIONS]", "Try every rung of isolation and say what is missing", "system", common=True),
+    Verb("login", "", "[OPTIONS] [SERVER]", "Authenticate to a registry", "registry", common=True),
+    Verb("logout", "", "[SERVER]", "Log out from a registry", "registry", common=True),
     Verb("version", "", "[OPTIONS]", "Show the version information", "system", common=True),
     Verb("info", "system", "[OPTIONS]", "Display system-wide information", "system", ("system info",), True),
     Verb("attach", "container", "[OPTIONS] CONTAINER", "Attach to the output of a running container", "running", ("container attach",)),
@@ -53,5 +57,5 @@ GROUPS = {"container": "Manage containers", "image": "Manage images", "system": 
 # docker's verbs that a later version brings: said so, instead of "unknown command"
 LATER = (
     "build", "builder", "bundle", "buildx", "commit", "compose", "cp", "diff", "events", "explain", "kernel", "lock",
-    "login", "logout", "network", "pull", "push", "search", "serve", "shim", "stage", "update", "volume",
+    "network", "search", "serve", "shim", "stage", "update", "volume",
 )  # fmt: skip

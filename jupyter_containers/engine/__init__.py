@@ -37,7 +37,7 @@ class Engine:
         """The images of the store, the ``host`` image among them."""
         from jupyter_containers.engine.images import Images
 
-        return Images(self.settings.home, self.runtime, self.records)
+        return Images(self.settings.home, self.runtime, self.records, self.settings)
 
     @cached_property
     def containers(self) -> Containers:
@@ -46,6 +46,22 @@ class Engine:
 
         self.records.prepare()
         return Containers(self.settings, self.records, self.runtime, self.images)
+
+    def login(self, username: str, password: str, registry: str = "") -> dict[str, str]:
+        """As docker-py's ``login``: ask the registry, then keep the credentials where docker does.
+
+        Raises:
+            RegistryDenied: the registry refuses them.
+        """
+        from jupyter_containers.image.registry.secret import Secret
+
+        secret, password = Secret(password), ""  # a traceback with variables must not show it
+        self.images.registries.login(registry, username, secret)
+        return {"Status": "Login Succeeded"}
+
+    def logout(self, registry: str = "") -> bool:
+        """Forget the credentials of a registry; whether there were any."""
+        return self.images.registries.logout(registry)
 
     def version(self) -> dict[str, Any]:
         """As docker-py's ``version()``."""

@@ -103,6 +103,7 @@ class Containers:
             ContainerExit: a non-zero exit code in the foreground.
         """
         options = _options(image, command, keywords)
+        self._images.registries.ensure(options)
         if options.detach:
             return self.run_detached(options)
         result = self.run_foreground(options)

@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
+from jupyter_containers.config import Settings
+from jupyter_containers.engine.registries import Registries
 from jupyter_containers.errors import ImageNotFound, InvalidArgument
 from jupyter_containers.image import host, platforms
 from jupyter_containers.image.host import HostImage
@@ -95,14 +97,20 @@ class Image:
 class Images:
     """All images of a store, and ``host``."""
 
-    def __init__(self, home: Path, runtime: Runtime, records: Records) -> None:
+    def __init__(self, home: Path, runtime: Runtime, records: Records, settings: Settings | None = None) -> None:
         self._home, self._runtime, self._records = home, runtime, records
+        self._settings = settings or Settings(home=home)
 
     @cached_property
     def store(self) -> ImageStore:
         """The store; its layers have the owners of the rung in use."""
         rung = self._runtime.rung
         return ImageStore(self._home, rung, None if rung == "root" else self._runtime.unshare)
+
+    @cached_property
+    def registries(self) -> Registries:
+        """Where images come from and go to."""
+        return Registries(self._settings, lambda: self.store)
 
     @cached_property
     def host(self) -> HostImage:
@@ -155,10 +163,39 @@ class Images:
             return self.store.resolve(options.image)
         except ImageNotFound as error:
             mend = f"{error.mend} " if error.mend else ""
-            mend += "Images come from an archive: `%container load FILE` or `%container import ROOT.tar NAME`."
+            mend += "Get it with `%container pull NAME`, or from an archive: `%container load FILE`."
             raise ImageNotFound(f"No such image: {options.image}", mend=mend) from None
 
     # -- changing ----------------------------------------------------------------------------------------------
+
+    def pull(
+        self,
+        repository: str,
+        tag: str | None = None,
+        all_tags: bool = False,
+        platform: str | None = None,
+        on_event: OnEvent | None = None,
+    ) -> Image | builtins.list[Image]:
+        """Pull an image, as docker-py: with *all_tags* every one of a repository, as a list.
+
+        Raises:
+            ImageNotFound, RegistryDenied, RegistryUnreachable, RegistryError: it is not to be had.
+            InvalidImage, DigestMismatch, WrongPlatform, LayerError, StorageFull: it is of no use.
+        """
+        name = with_tag(repository, tag)
+        found = [Image(self, one.image) for one in self.registries.pull(name, platform or "", all_tags, on_event)]
+        return found if all_tags else found[0]
+
+    def push(self, repository: str, tag: str | None = None, on_event: OnEvent | None = None) -> str:
+        """Push an image, as docker-py, of which every tag goes where none is named; the digest of the last one.
+
+        Raises:
+            ImageNotFound, RegistryDenied, RegistryUnreachable, RegistryError.
+        """
+        name = with_tag(repository, tag)
+        return self.registries.push(name, name == repository and ":" not in repository.rpartition("/")[2], on_event)[
+            -1
+        ].digest
 
     def load(self, source: str | Path | IO[bytes], on_event: OnEvent | None = None) -> builtins.list[Image]:
         """Load a docker-archive or oci-archive, compressed or not; ``-`` reads standard input."""
@@ -275,6 +312,13 @@ def _prune_filters(filters: Mapping[str, Any]) -> tuple[dict[str, builtins.list[
         found[key] = [str(value) for value in (given if isinstance(given, (builtins.list, tuple)) else [given])]
     dangling = found.pop("dangling", ["true"])
     return found, not all(text_filters.boolean(value) for value in dangling)
+
+
+def with_tag(repository: str, tag: str | None) -> str:
+    """The reference of docker-py's two arguments; the tag may be a digest."""
+    if not tag:
+        return repository
+    return f"{repository}@{tag}" if tag.startswith("sha256:") else f"{repository}:{tag}"
 
 
 def _path(source: str | Path | IO[bytes]) -> Any:

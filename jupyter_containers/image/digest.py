@@ -49,9 +49,9 @@ def algorithm(digest: str) -> str:
     return check(digest).partition(":")[0]
 
 
-def of(data: bytes) -> str:
-    """The sha256 digest of *data*."""
-    return "sha256:" + hashlib.sha256(data).hexdigest()
+def of(data: bytes, algorithm: str = "sha256") -> str:
+    """The digest of *data*."""
+    return f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}"
 
 
 def chain_ids(diff_ids: list[str]) -> list[str]:

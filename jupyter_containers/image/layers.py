@@ -14,11 +14,11 @@ import os
 import queue
 import secrets
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from jupyter_containers.errors import ContainersError
 from jupyter_containers.image import digest as digests
@@ -35,6 +35,18 @@ _WRITTEN_BACK = 900.0
 
 
 Programs = queue.SimpleQueue[Program]
+
+
+class Arrivals(Protocol):
+    """Blobs that are still on their way while their layers are to be unpacked."""
+
+    def wait(self, digest: str) -> None:
+        """Return when the blob is in the store; raises where it will not come."""
+        ...
+
+    def cancel(self) -> None:
+        """Nobody waits any more: what waits in other threads is to raise."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -78,15 +90,20 @@ class Layers:
             return None
         return value if isinstance(value, dict) else None
 
-    def unpacked(self, layers: Sequence[Layer], on_event: OnEvent | None = None) -> list[Path]:
+    def unpacked(
+        self, layers: Sequence[Layer], on_event: OnEvent | None = None, arrivals: Arrivals | None = None
+    ) -> list[Path]:
         """The directories of *layers* (bottom first), top first; what is missing is unpacked.
+
+        Args:
+            arrivals: blobs that are not there yet; each layer is unpacked as soon as its blob is.
 
         Raises:
             LayerError, DigestMismatch, StorageFull: a layer cannot be unpacked; nothing is left of it.
         """
         missing = [layer for layer in layers if not self._complete(layer.chain_id)]
         if missing:
-            self._unpack_all(layers, missing, Reporter(on_event))
+            self._unpack_all(layers, missing, Reporter(on_event), arrivals)
         return [self.path(layer.chain_id) for layer in reversed(layers)]
 
     def remove(self, chain_ids: Sequence[str]) -> None:
@@ -136,8 +153,15 @@ class Layers:
         self._known.add(chain_id)
         return True
 
-    def _unpack_all(self, layers: Sequence[Layer], missing: list[Layer], report: Reporter) -> None:
-        from concurrent.futures import ThreadPoolExecutor  # 4 ms (logging), where layers are unpacked
+    def is_unpacked(self, chain_id: str) -> bool:
+        """Whether a layer needs no unpacking."""
+        return self._complete(chain_id)
+
+    def _unpack_all(
+        self, layers: Sequence[Layer], missing: list[Layer], report: Reporter, arrivals: Arrivals | None
+    ) -> None:
+        # 4 ms (logging), where layers are unpacked
+        from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
         count = min(len(missing), len(os.sched_getaffinity(0)))
         done: dict[str, Future[None]] = {}
@@ -146,62 +170,77 @@ class Layers:
             free: queue.SimpleQueue[Program] = queue.SimpleQueue()
             for program in programs:
                 free.put(program)
-            threads = stack.enter_context(ThreadPoolExecutor(count, "unpack"))
+            # A thread for each: those wait for blobs and for layers beneath, the programs are what is scarce.
+            threads = stack.enter_context(ThreadPoolExecutor(len(missing), "unpack"))
             for layer in missing:
                 below = layers[: layers.index(layer)]
                 before = [done[lower.chain_id] for lower in below if lower.chain_id in done]
-                done[layer.chain_id] = threads.submit(self._unpack, layer, below, before, free, report)
+                done[layer.chain_id] = threads.submit(self._unpack, layer, below, before, free, report, arrivals)
             try:
-                for future in done.values():
+                finished, _ = wait(done.values(), return_when=FIRST_EXCEPTION)
+                for future in finished:
                     future.result()
             except BaseException:
                 threads.shutdown(wait=False, cancel_futures=True)
+                if arrivals:
+                    arrivals.cancel()
                 for program in programs:
                     program.abandon()
                 raise
 
     def _unpack(
-        self, layer: Layer, below: Sequence[Layer], before: list[Future[None]], free: Programs, report: Reporter
+        self,
+        layer: Layer,
+        below: Sequence[Layer],
+        before: list[Future[None]],
+        free: Programs,
+        report: Reporter,
+        arrivals: Arrivals | None,
     ) -> None:
+        if arrivals:
+            arrivals.wait(layer.digest)
         with locked(self._lock(layer.chain_id)):
             if self._complete(layer.chain_id):
                 return
-            program = free.get()
             try:
-                self._unpack_locked(layer, below, before, program, report)
+                self._unpack_locked(layer, below, before, free, report)
             finally:
-                free.put(program)
                 self._lock(layer.chain_id).unlink(missing_ok=True)
 
     def _unpack_locked(
-        self, layer: Layer, below: Sequence[Layer], before: list[Future[None]], program: Program, report: Reporter
+        self, layer: Layer, below: Sequence[Layer], before: list[Future[None]], free: Programs, report: Reporter
     ) -> None:
-        name = digests.encoded(layer.chain_id)
-        stale = [*self._put_aside(layer.chain_id), *self.root.glob(f".new-{name}-*")]
-        if stale:
-            program.call({"verb": "remove", "paths": [str(path) for path in stale]})
-        target = self.root / f".new-{name}-{secrets.token_hex(4)}"
-        order = {
-            "verb": "unpack", "blob": str(layer.blob), "target": str(target), "owners": self.owners,
-            "digest": layer.digest, "diff_id": layer.diff_id, "size": layer.size, "limits": self.limits,
-        }  # fmt: skip
+        target = self.root / f".new-{digests.encoded(layer.chain_id)}-{secrets.token_hex(4)}"
+        with _taken(free) as program:
+            result = self._extract(layer, target, program, report)
         try:
-            result = program.call(order, lambda count: report.extracting(layer.diff_id, count))
-        except ContainersError as error:
-            error.where = f"layer {layer.digest}" + (f", {error.where}" if error.where else "")
-            raise
-        try:
-            for lower in before:
+            for lower in before:  # without a program: those beneath may need it
                 lower.result()
-            self._settle(target, result, below, program)
+            with _taken(free) as program:
+                self._settle(target, result, below, program)
             target.rename(self.path(layer.chain_id))
         except BaseException:
-            with suppress(ContainersError):  # the next sweep removes it then
+            with suppress(ContainersError), _taken(free) as program:  # the next sweep removes it otherwise
                 program.call({"verb": "remove", "paths": [str(target)]})
             raise
         self._write_stamp(layer.chain_id, {**result, "boot": self._boot})
         self._known.add(layer.chain_id)
         report.extracted(layer.diff_id)
+
+    def _extract(self, layer: Layer, target: Path, program: Program, report: Reporter) -> dict[str, Any]:
+        name = digests.encoded(layer.chain_id)
+        stale = [*self._put_aside(layer.chain_id), *self.root.glob(f".new-{name}-*")]
+        if stale:
+            program.call({"verb": "remove", "paths": [str(path) for path in stale]})
+        order = {
+            "verb": "unpack", "blob": str(layer.blob), "target": str(target), "owners": self.owners,
+            "digest": layer.digest, "diff_id": layer.diff_id, "size": layer.size, "limits": self.limits,
+        }  # fmt: skip
+        try:
+            return program.call(order, lambda count: report.extracting(layer.diff_id, count))
+        except ContainersError as error:
+            error.where = f"layer {layer.digest}" + (f", {error.where}" if error.where else "")
+            raise
 
     def _settle(self, target: Path, result: dict[str, Any], below: Sequence[Layer], program: Program) -> None:
         implied, whiteouts = result.pop("implied") if below else [], result.pop("whiteouts")
@@ -237,3 +276,13 @@ class Layers:
         if paths:
             with Program(self.unshare) as program:
                 program.call({"verb": "remove", "paths": [str(path) for path in paths]})
+
+
+@contextmanager
+def _taken(free: Programs) -> Iterator[Program]:
+    """A program that nobody else uses meanwhile."""
+    program = free.get()
+    try:
+        yield program
+    finally:
+        free.put(program)

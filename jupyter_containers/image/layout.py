@@ -3,7 +3,8 @@
 A blob is written to ``.incoming``, checked, synced and renamed; index.json is replaced. Readers take no lock. Who adds
 holds ``.adding.lock`` shared from its first blob to its index entry; what removes unused blobs needs it alone, so a
 blob that a pull counts on cannot vanish. A killed process leaves files in ``.incoming`` and perhaps blobs that no
-entry reaches: :meth:`Layout.sweep` removes both. Not here: what an image is (``store``), unpacked layers (``layers``).
+entry reaches: :meth:`Layout.sweep` removes both. Blobs that a pull began stay in ``.partial`` for the next one, a week
+at most. Not here: what an image is (``store``), unpacked layers (``layers``).
 https://github.com/opencontainers/image-spec/blob/main/image-layout.md
 """
 
@@ -13,8 +14,9 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from jupyter_containers.errors import ContainersError, DigestMismatch, ImageNotFound, InvalidImage
@@ -31,6 +33,8 @@ from jupyter_containers.image.blobs import (
     sync,
 )
 from jupyter_containers.image.locks import locked, try_locked
+
+PARTIAL_KEPT = 7 * 86400.0  # seconds
 
 
 class Area:
@@ -66,6 +70,7 @@ class Layout:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._blobs, self._incoming, self._index = root / "blobs", root / ".incoming", root / "index.json"
+        self._partial, self.sources = root / ".partial", root / ".sources"
         self._seen: tuple[tuple[int, ...], list[media.Descriptor]] = ((), [])
         if not self._index.exists():
             self._create()
@@ -73,6 +78,11 @@ class Layout:
     def path(self, digest: str) -> Path:
         """Where the blob is, or would be."""
         return self._blobs / digests.algorithm(digest) / digests.encoded(digest)
+
+    def partial(self, digest: str) -> Path:
+        """Where the beginning of the blob is while it comes; beside it, with the suffix ``.lock``, who writes it."""
+        self._partial.mkdir(mode=0o700, exist_ok=True)
+        return self._partial / f"{digests.algorithm(digest)}-{digests.encoded(digest)}"
 
     def has(self, digest: str, size: int | None = None) -> bool:
         """Whether the blob is there (and has that size). Its content was checked when it came."""
@@ -167,10 +177,36 @@ class Layout:
         """Whether something is being added, or was when its process died."""
         return any(self._incoming.iterdir())
 
-    def sweep(self) -> list[str]:
-        """Remove what no entry reaches and nobody adds; the digests. Nothing while something is being added."""
+    def sweep(self, also: Callable[[], object] | None = None, partial_kept: float = PARTIAL_KEPT) -> list[str]:
+        """Remove what no entry reaches and nobody adds; the digests. Nothing while something is being added.
+
+        Args:
+            also: more to do while nothing can be added.
+            partial_kept: seconds that partial blobs are kept after their last byte.
+        """
         with try_locked(self.root / ".adding.lock") as alone:
-            return self._sweep() if alone is not None else []
+            if alone is None:
+                return []
+            unused = self._sweep()
+            self._sweep_partial(partial_kept)
+            if also:
+                also()
+            return unused
+
+    def partial_bytes(self) -> int:
+        """What the blobs take that a pull began."""
+        total = 0
+        for path in self._partial.glob("*-*"):
+            with suppress(FileNotFoundError):  # it has arrived
+                total += path.stat().st_size
+        return total
+
+    def _sweep_partial(self, kept: float) -> None:
+        before = time.time() - kept
+        for path in sorted(self._partial.glob("*-*")):  # a blob stands before its lock
+            old = not path.with_suffix("").exists() if path.suffix else path.stat().st_mtime <= before
+            if old:
+                path.unlink(missing_ok=True)
 
     def _sweep(self) -> list[str]:
         with locked(self.root / ".index.lock"):
@@ -180,6 +216,7 @@ class Layout:
             unused = [digest for digest in self._stored() if digest not in kept]
             for digest in unused:
                 self.path(digest).unlink(missing_ok=True)
+                (self.sources / digests.encoded(digest)).unlink(missing_ok=True)
             return unused
 
     def _stored(self) -> list[str]:

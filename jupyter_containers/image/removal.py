@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from jupyter_containers.errors import Conflict
 from jupyter_containers.image import naming
-from jupyter_containers.image.locks import try_locked
 from jupyter_containers.image.progress import short
 
 if TYPE_CHECKING:
@@ -125,25 +124,42 @@ def _take_away(store: ImageStore, image: Image, names: list[Reference], keep: bo
 
 
 def _delete(store: ImageStore, image: Image) -> Removed:
-    """Remove what only *image*, which no entry names any more, needed."""
-    mine = list(zip(store.chain(image), store.sizes(image), strict=True))
-    store.layout.sweep()
-    kept = {layer.chain_id for other in store.list() for layer in store.chain(other)}
-    gone = [(layer.chain_id, size) for layer, size in mine if layer.chain_id not in kept]
-    store.unpacked.remove([chain_id for chain_id, _ in gone if store.unpacked.stamp(chain_id)])
+    """Remove what only *image*, which no entry names any more, needed.
+
+    While something is being added, its layers may be needed the next moment: then :func:`prune` removes them.
+    """
+    sizes = dict(zip((layer.chain_id for layer in store.chain(image)), store.sizes(image), strict=True))
+    gone, freed = [chain_id for chain_id in sizes if chain_id not in _needed(store)], 0
+
+    def layers() -> None:
+        nonlocal gone, freed
+        needed = _needed(store)
+        gone = [chain_id for chain_id in sizes if chain_id not in needed]
+        freed = sum(sizes[chain_id] for chain_id in gone)
+        store.unpacked.remove([chain_id for chain_id in gone if store.unpacked.stamp(chain_id)])
+
+    store.layout.sweep(layers)
     store.contents.sweep(diff for other in store.list() for diff in other.config.diff_ids)
-    rows = [{"Deleted": digest} for digest in (image.id, *(chain_id for chain_id, _ in reversed(gone)))]
-    return Removed(rows, sum(size for _, size in gone))
+    return Removed([{"Deleted": digest} for digest in (image.id, *reversed(gone))], freed)
 
 
 def _remove_orphans(store: ImageStore) -> int:
-    """Blobs and unpacked layers that no image has: of a removal that was killed. Their bytes."""
-    with try_locked(store.layout.root / ".adding.lock") as alone:
-        if alone is None:  # a pull unpacks before its image has a name
-            return 0
-        kept = {layer.chain_id for image in store.list() for layer in store.chain(image)}
-        gone = [chain_id for chain_id in store.unpacked.chain_ids() if chain_id not in kept]
-        size = sum(int((store.unpacked.stamp(chain_id) or {}).get("bytes", 0)) for chain_id in gone)
+    """Blobs, partial ones and unpacked layers that no image has: of a removal or pull that was killed. Their bytes."""
+    freed = 0
+    partial = store.layout.partial_bytes()
+
+    def layers() -> None:  # only while nothing is being added: a pull unpacks before its image has a name
+        nonlocal freed
+        needed = _needed(store)
+        gone = [chain_id for chain_id in store.unpacked.chain_ids() if chain_id not in needed]
+        freed += sum(int((store.unpacked.stamp(chain_id) or {}).get("bytes", 0)) for chain_id in gone)
         store.unpacked.remove(gone)
-    store.layout.sweep()
-    return size
+
+    store.layout.sweep(layers, partial_kept=0)
+    store.unpacked.sweep()
+    return freed + max(0, partial - store.layout.partial_bytes())
+
+
+def _needed(store: ImageStore) -> set[str]:
+    """The chain ids of all images."""
+    return {layer.chain_id for image in store.list() for layer in store.chain(image)}

@@ -3,7 +3,7 @@
 ``images/`` (``layout``) holds blobs and the index, ``layers/<owners>/`` (``layers``) what is unpacked. An index entry
 is a name (annotation org.opencontainers.image.ref.name, the full normalised reference) of a manifest; an image is all
 entries that lead to one configuration, whose digest is its id, as docker's. Any process may open the same store.
-Not here: where images come from (``archive``, ``imported``; later registry and build), who may go (``removal``).
+Not here: where images come from (``archive``, ``imported``, ``registry``; later build), who may go (``removal``).
 """
 
 from __future__ import annotations
@@ -188,6 +188,16 @@ class ImageStore:
         shown = wanted.familiar if wanted else name
         raise ImageNotFound(f"no such image: {shown}", "", suggest(name, known) or "`images` lists what there is.")
 
+    def chain(self, image: Image) -> Sequence[Layer]:
+        """The layers of an image, bottom first, and where they are or would be."""
+        return self.layers_of(image.manifest, image.config)
+
+    def layers_of(self, manifest: media.Manifest, config: media.ImageConfig) -> Sequence[Layer]:
+        """As :meth:`chain`, of an image that is perhaps not in the store yet."""
+        chain = digests.chain_ids(list(config.diff_ids))
+        rows = zip(chain, config.diff_ids, manifest.layers, strict=True)
+        return [Layer(c, diff, self.layout.path(blob.digest), blob.digest, blob.size) for c, diff, blob in rows]
+
     def layers(self, image: Image, on_event: OnEvent | None = None) -> Sequence[Path]:
         """The directories of the image's layers, top first; unpacked now where they are not yet.
 
@@ -234,8 +244,7 @@ class ImageStore:
         parsed = media.manifest(manifest, where, media_type)
         config = media.config(self.layout.read_json(parsed.config), where)
         media.check_layers(parsed, config, where)
-        target = media.Descriptor(parsed.media_type, digests.of(manifest), len(manifest))
-        self.layers(Image(parsed.config.digest, target, parsed, config, ()), on_event)
+        self.unpacked.unpacked(self.layers_of(parsed, config), on_event)
 
     def tag(self, name: str, new: str) -> Image:
         """Give the image *name* the name *new* as well."""
@@ -247,6 +256,12 @@ class ImageStore:
             with self.layout.editing() as entries:
                 naming.move(entries, str(wanted), image.target)
             return self.resolve(str(wanted))
+
+    def name(self, image: Image, name: Reference) -> None:
+        """Let *name*, also one with a digest, lead to the image, unless somebody has removed it meanwhile."""
+        with self.layout.editing() as entries:
+            if any(self._leads_to(entry, image) for entry in entries):
+                naming.move(entries, str(name), image.target)
 
     def remove(self, name: str, force: bool = False, users: Users | None = None) -> Rows:
         """``docker rmi``; see :func:`jupyter_containers.image.removal.remove`."""
@@ -268,12 +283,6 @@ class ImageStore:
             if last:
                 entries[:] = [entry for entry in entries if entry not in mine]
             return last
-
-    def chain(self, image: Image) -> Sequence[Layer]:
-        """The layers of an image, bottom first, and where they are or would be."""
-        chain = digests.chain_ids(list(image.config.diff_ids))
-        rows = zip(chain, image.config.diff_ids, image.manifest.layers, strict=True)
-        return [Layer(c, diff, self.layout.path(blob.digest), blob.digest, blob.size) for c, diff, blob in rows]
 
     def sweep(self) -> None:
         """Remove blobs that nothing names, and what processes left that died."""

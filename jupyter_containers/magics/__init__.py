@@ -9,13 +9,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
-from traitlets import Int, Unicode
+from traitlets import Int, List, Unicode
 
 from jupyter_containers.config import Settings, default_home
 from jupyter_containers.errors import ContainersError
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from jupyter_containers.engine import Engine
+
+
+_REGISTRIES = ("registry_mirrors", "insecure_registries", "token_hosts")  # from the environment where not given
 
 
 @magics_class
@@ -37,6 +41,14 @@ class ContainerMagics(Magics):
     minimum_isolation = Unicode("", help="Refuse a weaker rung: root, rootless or rootless-single.").tag(config=True)
     pids_limit = Int(2048, help="Processes per container where --pids-limit is not given.").tag(config=True)
 
+    registry_mirrors = List(Unicode(), help="URLs of mirrors of docker.io, asked first.").tag(config=True)
+    insecure_registries = List(
+        Unicode(), help="Registries that may be spoken to without a trusted certificate: HOST, HOST:PORT or a network."
+    ).tag(config=True)
+    token_hosts = List(
+        Unicode(), help="REGISTRY=HOST: a token server on another host that may have the registry's password."
+    ).tag(config=True)
+
     @cached_property
     def engine(self) -> Engine:
         """The engine of this kernel, made at the first need."""
@@ -49,7 +61,8 @@ class ContainerMagics(Magics):
             minimum_isolation=self.minimum_isolation,
             pids_limit=self.pids_limit,
         )
-        return Engine(settings)
+        given: dict[str, Any] = {name: tuple(getattr(self, name)) for name in _REGISTRIES if getattr(self, name)}
+        return Engine(replace(settings, **given))
 
     @property
     def namespace(self) -> dict[str, Any]:

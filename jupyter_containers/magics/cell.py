@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jupyter_containers import line as lines
+from jupyter_containers.cli.out import Notebook
+from jupyter_containers.cli.registry import ensure
 from jupyter_containers.engine.containers import exit_error
 from jupyter_containers.errors import InvalidArgument
 from jupyter_containers.magics.stream import Stream
@@ -41,6 +43,8 @@ def run(magics: ContainerMagics, line: str, body: str) -> ContainerResult | None
     engine = magics.engine
     options = parse_cell(words, Path.cwd(), default_image=engine.settings.default_image)
     _refuse_later(options)
+    if not options.dry_run:
+        ensure(engine, options, Notebook())
     ask = _asker(magics) if options.interactive and not (options.detach or options.dry_run) else None
     source = engine.images.source(options)
     args = interpreter.command(options.interpreter, body, source.config)

@@ -1,8 +1,9 @@
 """The state of long work, made of docker's progress messages, and how it looks as text and HTML. Pure.
 
-A message is ``{"status", "id", "progressDetail": {"current", "total"}}`` for something that moves, ``{"status", "id"}``
-for a step of it, ``{"stream"}`` or ``{"status"}`` for a line. Names in them come from registries and archives: control
-characters are escaped, HTML is. Not here: when and where it is drawn (``cli.progress``).
+A message is ``{"status", "id", "progressDetail": {"current", "total"}}`` for something that moves, with an empty
+``progressDetail`` for a step of it, without one for a line (``latest: Pulling from …``), as ``{"stream"}`` is. Names
+in them come from registries and archives: control characters are escaped, HTML is. Not here: when and where it is
+drawn (``cli.progress``).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import escape
+from itertools import groupby
 from typing import Any
 
 from .neutral import one_line, several_lines
@@ -77,20 +79,30 @@ class Row:
 
 @dataclass
 class Progress:
-    """Rows by name in the order of their coming, and lines that were told."""
+    """Rows by name, and among them, in the order of their coming, the lines that were told."""
 
     rows: dict[str, Row] = field(default_factory=dict)
-    lines: list[str] = field(default_factory=list)
+    parts: list[Row | str] = field(default_factory=list)
+
+    @property
+    def lines(self) -> list[str]:
+        """What was told apart from rows."""
+        return [part for part in self.parts if isinstance(part, str)]
 
     def add(self, event: Event) -> tuple[Row | None, str]:
-        """Take a message in: the row that it is about, or the line that it tells."""
+        """Take a message in: the row that it is about, or the line that it tells; "" for nothing (``aux``)."""
         if "stream" in event or "error" in event:
             return None, self._line(str(event.get("stream") or event.get("error")))
         status, name = one_line(str(event.get("status", ""))), one_line(str(event.get("id", "")))
         detail = event.get("progressDetail") or {}
-        if not name and not detail:
-            return None, self._line(status)
-        row = self.rows.setdefault(name or status, Row(name))
+        if not status:
+            return None, ""
+        if "progressDetail" not in event or not (name or detail):
+            return None, self._line(f"{name}: {status}" if name else status)
+        row = self.rows.get(name or status)
+        if row is None:
+            row = self.rows[name or status] = Row(name)
+            self.parts.append(row)
         if status != row.status and not detail:
             row.current = row.current if row.total else 0
         row.status = status
@@ -99,21 +111,22 @@ class Progress:
 
     def _line(self, text: str) -> str:
         line = several_lines(text).removesuffix("\n")
-        self.lines.append(line)
+        self.parts.append(line)
         return line
 
     def __str__(self) -> str:
         """Each row's last state, and the lines."""
-        return "\n".join([*(row.text(_NARROW) for row in self.rows.values()), *self.lines])
+        return "\n".join(part if isinstance(part, str) else part.text(_NARROW) for part in self.parts)
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
         """A table of bars; colours are the front end's own, in its light and its dark theme."""
-        rows = "".join(_html_row(row) for row in self.rows.values())
-        lines = "".join(f"<div>{escape(line)}</div>" for line in self.lines)
-        table = f"<table style='border-collapse:collapse'>{rows}</table>" if rows else ""
-        return f"<div class='jc-progress' role='status'>{table}{lines}</div>"
+        text = ""
+        for is_line, parts in groupby(self.parts, lambda part: isinstance(part, str)):
+            inner = "".join(_html_part(part) for part in parts)
+            text += inner if is_line else f"<table style='border-collapse:collapse'>{inner}</table>"
+        return f"<div class='jc-progress' role='status'>{text}</div>"
 
 
 def plain(event: Event, row: Row | None, line: str) -> str:
@@ -129,7 +142,9 @@ def _number(detail: Mapping[str, Any], name: str, before: int) -> int:
     return int(value) if isinstance(value, (int, float)) else before
 
 
-def _html_row(row: Row) -> str:
+def _html_part(row: Row | str) -> str:
+    if isinstance(row, str):
+        return f"<div>{escape(row)}</div>"
     percent = round(row.share * 100)
     colour = "var(--jp-success-color1, currentColor)" if row.is_done else "var(--jp-brand-color1, currentColor)"
     bar = (

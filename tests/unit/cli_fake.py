@@ -173,11 +173,19 @@ class FakeImage:
         return [{"Id": self.id, "Created": 1767225600, "CreatedBy": "sh", "Size": 3, "Comment": ""}]
 
 
+class FakeRegistries:
+    """All registries: empty."""
+
+    def ensure(self, options: RunOptions, *_: Any) -> None:
+        """Nothing can be pulled."""
+
+
 class FakeImages:
     """All images."""
 
     def __init__(self, calls: list[Any]) -> None:
         self.all, self.calls = [FakeImage(["busybox:1.36", "busybox:latest"])], calls
+        self.registries = FakeRegistries()
 
     def get(self, name: str) -> FakeImage:
         for one in self.all:

@@ -10,6 +10,7 @@ import re
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,11 +28,14 @@ def moving(name: str, current: int, total: int = 0, status: str = "Downloading")
 
 EVENTS = [
     {"status": "Pulling from library/debian", "id": "12"},
+    {"status": "Pulling fs layer", "progressDetail": {}, "id": "aaa"},
     moving("aaa", 0, 2_000_000), moving("bbb", 10, 40), moving("aaa", 1_000_000, 2_000_000),
     {"status": "Download complete", "progressDetail": {}, "id": "bbb"},
     moving("bbb", 5, 0, "Extracting"),
     {"status": "Pull complete", "progressDetail": {}, "id": "bbb"},
     {"status": "Pull complete", "progressDetail": {}, "id": "aaa"},
+    {"progressDetail": {}, "aux": {"Tag": "12", "Size": 3}},
+    {"status": "Digest: sha256:1"},
     {"status": "Status: Downloaded newer image for debian:latest"},
     {"stream": "done\n"},
 ]  # fmt: skip
@@ -39,7 +43,7 @@ EVENTS = [
 
 def state() -> Progress:
     found = Progress()
-    for event in EVENTS[:4]:
+    for event in EVENTS[:5]:
         found.add(event)
     return found
 
@@ -59,9 +63,23 @@ def test_rows_end_and_lines_are_kept() -> None:
     found = Progress()
     for event in EVENTS:
         found.add(event)
-    assert [row.text(80) for row in found.rows.values()] == [
-        "12: Pulling from library/debian", "aaa: Pull complete", "bbb: Pull complete"]  # fmt: skip
-    assert found.lines == ["Status: Downloaded newer image for debian:latest", "done"]
+    assert [row.text(80) for row in found.rows.values()] == ["aaa: Pull complete", "bbb: Pull complete"]
+    assert found.lines == [
+        "12: Pulling from library/debian", "Digest: sha256:1", "Status: Downloaded newer image for debian:latest",
+        "done"]  # fmt: skip
+    assert str(found).splitlines() == [
+        found.lines[0], "aaa: Pull complete", "bbb: Pull complete", *found.lines[1:]]  # fmt: skip
+
+
+def test_what_has_two_parts_keeps_their_order() -> None:
+    found = Progress()
+    for tag in ("1", "2"):
+        found.add({"status": "Pulling from x", "id": tag})
+        found.add({"status": "Pull complete", "progressDetail": {}, "id": f"layer{tag}"})
+    html = found._repr_html_()
+    places = [html.index(word) for word in ("1: Pulling", "layer1</code>", "2: Pulling", "layer2</code>")]
+    assert places == sorted(places)
+    assert html.count("<table") == html.count("</table>") == 2
 
 
 def test_more_than_the_total_and_no_total() -> None:
@@ -88,10 +106,10 @@ def test_107_hostile_names_are_neutral_as_text_and_html() -> None:
 
 def test_html_is_whole_accessible_and_without_colours_of_its_own() -> None:
     html = state()._repr_html_()
-    assert html.count("role='progressbar'") == 3
+    assert html.count("role='progressbar'") == 2
     assert "aria-valuenow='50'" in html
     assert "#" not in html
-    assert html.count("<tr>") == html.count("</tr>") == 3
+    assert html.count("<tr>") == html.count("</tr>") == 2
 
 
 # --- how it is drawn ---
@@ -109,8 +127,9 @@ def drawn(mode: str, stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> st
 def test_lines_without_a_terminal_count_nothing_and_have_no_controls(monkeypatch: pytest.MonkeyPatch) -> None:
     text = drawn("auto", io.StringIO(), monkeypatch)
     assert text.splitlines() == [
-        "12: Pulling from library/debian", "aaa: Downloading", "bbb: Download complete",
-        "bbb: Pull complete", "aaa: Pull complete", "Status: Downloaded newer image for debian:latest", "done"]  # fmt: skip
+        "12: Pulling from library/debian", "aaa: Pulling fs layer", "aaa: Downloading", "bbb: Download complete",
+        "bbb: Pull complete", "aaa: Pull complete", "Digest: sha256:1",
+        "Status: Downloaded newer image for debian:latest", "done"]  # fmt: skip
     assert "\x1b" not in text
     assert "\r" not in text
 
@@ -183,9 +202,10 @@ def screen(text: str) -> list[str]:
 
 
 def test_bars_on_a_terminal_end_with_each_row_once() -> None:
-    assert sorted(screen(on_terminal())) == sorted([
-        "12: Pulling from library/debian", "aaa: Pull complete", "bbb: Pull complete",
-        "Status: Downloaded newer image for debian:latest", "done"])  # fmt: skip
+    lines = screen(on_terminal())
+    assert lines[0] == "12: Pulling from library/debian"
+    assert sorted(lines[1:3]) == ["aaa: Pull complete", "bbb: Pull complete"]
+    assert lines[3:] == ["Digest: sha256:1", "Status: Downloaded newer image for debian:latest", "done"]
 
 
 def test_bars_never_write_more_lines_than_the_terminal_has() -> None:
@@ -211,6 +231,7 @@ def test_a_notebook_has_one_display_that_is_updated(monkeypatch: pytest.MonkeyPa
         return Handle()
 
     monkeypatch.setattr(IPython.display, "display", display)
+    monkeypatch.setattr(IPython, "get_ipython", lambda: SimpleNamespace(kernel=object()))
     with progress.shown(Notebook()) as on_event:
         assert on_event
         for event in EVENTS * 100:
@@ -220,6 +241,13 @@ def test_a_notebook_has_one_display_that_is_updated(monkeypatch: pytest.MonkeyPa
     assert isinstance(what, Progress)
     assert "Pull complete" in what._repr_html_()
     assert "Pull complete" in repr(what)
+
+
+def test_ipython_in_a_terminal_has_no_display(monkeypatch: pytest.MonkeyPatch) -> None:
+    import IPython
+
+    monkeypatch.setattr(IPython, "get_ipython", SimpleNamespace)
+    assert isinstance(progress._drawing(Notebook(), "", io.StringIO()), progress._Lines)
 
 
 # --- the verbs ---

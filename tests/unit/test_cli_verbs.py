@@ -69,7 +69,7 @@ def test_our_own_failures_of_run_are_125(run: Run) -> None:
         (["pss"], 1, "unknown command: pss. Did you mean ps?"),
         (["container", "lss"], 1, "unknown command: container lss. Did you mean container ls?"),
         (["build", "."], 1, "'build' is not in this version. It comes with a later one."),
-        (["image", "pull", "x"], 1, "'image pull' is not in this version"),
+        (["image", "build", "x"], 1, "'image build' is not in this version"),
         (["--foo"], 1, "unknown flag: --foo"),
         (["logs", "--since", "x", "c"], 1, "No such container: c"),
         (["inspect", "-f", "{{", "busybox"], 64, "template parsing error: template: :1: unclosed action"),
