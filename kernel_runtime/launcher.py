@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kernel_runtime import cgroups, egress, monitor, programs, state, sweep, trees
-from kernel_runtime.errors import ProbeError, RuntimeFault
+from kernel_runtime.errors import RuntimeFault
 from kernel_runtime.probe import Rung
 from kernel_runtime.protocol import Channel, Message, listen, peer_uid
 
@@ -269,11 +269,3 @@ class Launcher:
             spare.channel.close()
             self.spares.remove(spare)
         self.egress.ended(pid)
-
-
-def refuse_without(minimum: str, rung: Rung) -> None:
-    """Raise where *rung* is weaker than *minimum* (``Runtime.minimum_isolation``)."""
-    order = list(Rung)
-    if minimum and order.index(rung) > order.index(Rung(minimum)):
-        mend = "`%container doctor` tells what would make the better one work."
-        raise ProbeError("isolate", minimum, f"this machine allows only {rung}", mend)
