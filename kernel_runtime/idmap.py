@@ -6,6 +6,7 @@ user, as Podman does; the launcher lives in it as its root. See user_namespaces(
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 
@@ -98,8 +99,9 @@ def enter_user_namespace(subordinate: bool) -> None:
         try:
             unshare(CLONE_NEWUSER)
         except OSError as error:
-            cause = error.strerror or str(error)
-            raise ProbeError("create user namespace", "", cause, forbidden_mend(), error.errno or 0) from error
+            raise ProbeError(
+                "create user namespace", "", _forbidden(error), forbidden_mend(), error.errno or 0
+            ) from error
         if not maps:
             _map_single(uid, gid)
     finally:
@@ -138,6 +140,13 @@ def _map_from_outside(pid: int, maps: tuple[list[str], list[str]], ready: int, w
             code = 0
     finally:
         os._exit(code)
+
+
+def _forbidden(error: OSError) -> str:
+    """Why unshare(2) refuses a user namespace, in words; "No space left on device" is about a count."""
+    if error.errno in (errno.ENOSPC, errno.EUSERS):
+        return "this machine allows no more of them"
+    return "this machine forbids it" if error.errno == errno.EPERM else error.strerror or str(error)
 
 
 def forbidden_mend() -> str:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kernel_runtime import cgroups, egress, merged, monitor, orders, prepared, programs, state, sweep, trees
-from kernel_runtime.errors import ProbeError, RuntimeFault
+from kernel_runtime.errors import RuntimeFault
 from kernel_runtime.orders import Request
 from kernel_runtime.probe import Rung
 from kernel_runtime.protocol import Channel, Message, door_path, listen, peer_uid
@@ -359,11 +359,3 @@ class Launcher:
             for spare in [spare for spare in door.spares if spare.pid == pid]:
                 self._dismiss(door, spare)
         self.egress.ended(pid)
-
-
-def refuse_without(minimum: str, rung: Rung) -> None:
-    """Raise where *rung* is weaker than *minimum* (``Runtime.minimum_isolation``)."""
-    order = list(Rung)
-    if minimum and order.index(rung) > order.index(Rung(minimum)):
-        mend = "`%container doctor` tells what would make the better one work."
-        raise ProbeError("isolate", minimum, f"this machine allows only {rung}", mend)

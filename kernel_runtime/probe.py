@@ -9,21 +9,12 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from typing import Any
 
 from kernel_runtime import idmap, trees
 from kernel_runtime import syscalls as sc
 from kernel_runtime.errors import ProbeError, RuntimeFault
-
-
-class Rung(StrEnum):
-    """The ladder of isolation, strongest first. (``proot`` joins it with kernels in images.)"""
-
-    ROOT = "root"
-    ROOTLESS = "rootless"
-    ROOTLESS_SINGLE = "rootless-single"
-
+from kernel_runtime.rungs import Rung as Rung
 
 GUARANTEES = {
     Rung.ROOT: "all namespaces, real ids, cgroup limits, seccomp, 14 capabilities",
@@ -98,15 +89,12 @@ def choose(store: str) -> Rung:
     Raises:
         ProbeError: none does; the text carries the mend for the easiest one.
     """
-    reports = []
     for rung in Rung:
         report = try_rung(rung, store)
         if report.works:
             return rung
-        reports.append(report)
-    easiest = reports[-1]
-    cause = "; ".join(f"{report.rung}: {report.why}" for report in reports)
-    raise ProbeError("isolate", "cells on this machine", cause, easiest.mend)
+    mend = f"{report.mend} `%container doctor` tells of every rung.".lstrip()
+    raise ProbeError("isolate", "a container on this machine", report.why, mend)
 
 
 def _has_ids() -> bool:

@@ -13,6 +13,7 @@ import sys
 from kernel_runtime import probe
 from kernel_runtime import syscalls as sc
 from kernel_runtime.errors import RuntimeFault
+from kernel_runtime.rungs import refuse_without
 
 
 def main(options: dict[str, str]) -> int:
@@ -24,7 +25,7 @@ def main(options: dict[str, str]) -> int:
     os.setsid()
     try:
         rung = probe.Rung(options["rung"]) if options.get("rung") else probe.choose(options["store"])
-        _check_minimum(options.get("minimum", ""), rung)
+        refuse_without(options.get("minimum", ""), rung)
         probe.enter(rung)
         program = _protect_program()
     except RuntimeFault as fault:
@@ -34,12 +35,6 @@ def main(options: dict[str, str]) -> int:
     start = os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py")
     os.execv(program, [program, "-I", "-S", start, "launcher", "--stage=serve", f"--rung={rung}", *words])
     return 1
-
-
-def _check_minimum(minimum: str, rung: probe.Rung) -> None:
-    from kernel_runtime.launcher import refuse_without
-
-    refuse_without(minimum, rung)
 
 
 def _protect_program() -> str:

@@ -97,8 +97,9 @@ def doctor(engine: Engine) -> dict[str, Any]:
     }
     try:
         launcher = engine.runtime.info()
+        engine.runtime.rung  # noqa: B018 - refuses one that is weaker than the minimum
     except ContainersError as error:
-        return report | {"rung": "", "error": str(error)}
+        return report | {"rung": "", "error": error.what}
     return report | {"rung": launcher["rung"], "cgroup": launcher["cgroup"], "network": launcher["network"]}
 
 

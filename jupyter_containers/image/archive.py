@@ -93,7 +93,7 @@ def load(store: ImageStore, source: Source, on_event: OnEvent | None = None, unp
     """
     where = _name(source)
     report = Reporter(on_event)
-    with store.layout.adding() as area, opened(source) as readable:
+    with store.layout.adding_all() as area, opened(source) as readable:
         archive = _spool(area, readable, where, report)
         found = _oci_images(archive) if "index.json" in archive.files else _docker_images(archive)
         if not found:

@@ -60,7 +60,7 @@ def import_root_tar(
     names = [reference.parse(f"{repository}:{tag}" if tag else repository)] if repository else []
     config = instructions.apply({}, changes)
     report = Reporter(on_event)
-    with store.layout.adding() as area, opened(source) as readable:
+    with store.layout.adding_all() as area, opened(source) as readable:
         blob = area.new()
         where = str(getattr(readable, "name", "stream"))
         layer, diff_id = _layer(blob, readable, where, report)

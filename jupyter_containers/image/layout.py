@@ -139,6 +139,16 @@ class Layout:
     # --- adding and removing ---
 
     @contextmanager
+    def adding_all(self) -> Iterator[Area]:
+        """The same as :meth:`adding`, for what can't be continued: where the block fails, nothing of it stays."""
+        try:
+            with self.adding() as area:
+                yield area
+        except BaseException:
+            self.sweep()
+            raise
+
+    @contextmanager
     def adding(self) -> Iterator[Area]:
         """A place to add blobs from; what was not committed when the block ends is gone."""
         with locked(self.root / ".adding.lock", shared=True):

@@ -25,6 +25,7 @@ from jupyter_containers.errors import (
     StorageFull,
 )
 from kernel_runtime import capabilities as _capabilities
+from kernel_runtime import rungs as _rungs
 from kernel_runtime import seccomp_profile as _seccomp_profile
 from kernel_runtime import state as _state
 from kernel_runtime.client import Client, Connection, Exit
@@ -103,7 +104,10 @@ class Runtime:
 
     @cached_property
     def _machine(self) -> dict[str, Any]:
-        return self.info()
+        """What the launcher says; it may have been started by somebody who asked for less isolation than we do."""
+        found = self.info()
+        mapped(_rungs.refuse_without)(self._settings.minimum_isolation, found["rung"])
+        return found
 
     @property
     def rung(self) -> str:
@@ -133,7 +137,12 @@ class Runtime:
         knock: Knock | None = None,
         **request: Any,
     ) -> tuple[Connection, dict[str, Any]]:
-        """Start the container of *bundle*; the conversation with its monitor, and the ``started`` event."""
+        """Start the container of *bundle*; the conversation with its monitor, and the ``started`` event.
+
+        Raises:
+            IsolationUnavailable: the launcher's rung is weaker than the minimum.
+        """
+        _ = self._machine
         if "config" in request:
             request["config"] = _shortened(request["config"])
         return self._client.start(str(bundle), stdio, knock, **request)

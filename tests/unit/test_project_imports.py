@@ -14,7 +14,7 @@ from tests.rigs.users import CHECKOUT
 # From the bottom up: a module imports from its own row and from those above it in this table.
 KERNEL_RUNTIME = (
     "errors",
-    "spec state protocol logs syscalls syscall_table",
+    "spec state protocol logs rungs syscalls syscall_table",
     "idmap mounts cgroups cgroup_files cgroup_v1 cgroup_v2 capabilities seccomp seccomp_profile bpf network bridge egress"
     " init probe devices console sysctls trees users reaper reading",
     "stage sandbox programs merged",
