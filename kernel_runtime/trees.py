@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 GONE = ".gone-"
 _DEEPEST = 64
@@ -55,26 +56,33 @@ def _remove_folder(parent: int, name: str) -> None:
     stack = [(parent, name, _open_folder(parent, name))]
     while stack:
         above, here, fd = stack[-1]
+        if fd < 0:
+            stack.pop()
+            continue
         deeper = _empty(fd)
         if deeper is not None and len(stack) > _DEEPEST:
-            os.rename(
-                deeper, f".deep-{os.getpid()}-{id(stack)}-{os.fstat(fd).st_ino}", src_dir_fd=fd, dst_dir_fd=stack[0][2]
-            )
+            up = f".deep-{os.getpid()}-{id(stack)}-{os.fstat(fd).st_ino}"
+            with suppress(FileNotFoundError):
+                os.rename(deeper, up, src_dir_fd=fd, dst_dir_fd=stack[0][2])
         elif deeper is not None:
             stack.append((fd, deeper, _open_folder(fd, deeper)))
             continue
         os.close(fd)
         stack.pop()
-        os.rmdir(here, dir_fd=above)
+        with suppress(FileNotFoundError):
+            os.rmdir(here, dir_fd=above)
 
 
 def _open_folder(parent: int, name: str) -> int:
+    """A descriptor of the folder; -1 where it is gone: another process may remove the same tree (a sweep, a monitor)."""
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
     try:
         return os.open(name, flags, dir_fd=parent)
     except PermissionError:
         os.chmod(name, 0o700, dir_fd=parent)
         return os.open(name, flags, dir_fd=parent)
+    except FileNotFoundError:
+        return -1
 
 
 def _empty(fd: int) -> str | None:
@@ -84,10 +92,13 @@ def _empty(fd: int) -> str | None:
     folder: str | None = None
     for name, is_folder in found:
         if not is_folder:
-            os.unlink(name, dir_fd=fd)
+            with suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=fd)
             continue
         try:
             os.rmdir(name, dir_fd=fd)
+        except FileNotFoundError:
+            continue
         except OSError:
             folder = name
             break

@@ -81,8 +81,8 @@ def _left_after_the_sweep() -> dict[str, Any]:
         launcher = engine.runtime.info()["pid"]
         others = [pid for pid in _pids() if f"--store={engine.settings.home}" in _words(pid) and pid != launcher]
         containers = [pid for pid in _pids() if _words(pid)[:1] == ["sleep"] and _parent(pid) in (1, launcher)]
-        # One monitor and its first process may wait for the next container.
-        if (not folders and len(others) <= 2 and not containers) or time.monotonic() > deadline:
+        # Two monitors and their first processes may wait for the next container.
+        if (not folders and len(others) <= 4 and not containers) or time.monotonic() > deadline:
             break
         time.sleep(0.2)
     images = [tag for image in again.images.list() for tag in image.tags]
@@ -112,7 +112,7 @@ def test_nothing_is_left_after_random_kills(as_user: User) -> None:
     engines.warm(as_user)
     left = as_user.call(rounds, _ROUNDS[as_user.kind], 20261124, timeout=260)
     assert left["folders"] == []
-    assert left["others"] <= 2
+    assert left["others"] <= 4
     assert left["sleepers"] == 0
     assert "busybox:test" in left["images"]
 
