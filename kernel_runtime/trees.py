@@ -74,7 +74,7 @@ def _remove_folder(parent: int, name: str) -> None:
 
 
 def _open_folder(parent: int, name: str) -> int:
-    """A descriptor of the folder; -1 where it is gone: another process may remove the same tree (a sweep, a monitor)."""
+    """A descriptor of the folder; -1 where it is gone: a sweep and a monitor may remove the same tree."""
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
     try:
         return os.open(name, flags, dir_fd=parent)

@@ -78,6 +78,8 @@ class Containers:
 
     def _sweep_drafts(self) -> None:
         """Remove what was begun by processes that were killed before it had a record, or a monitor."""
+        if not self.records.unknown():
+            return
         with self._images.nobody_begins() as nobody:
             for container_id in self.records.unknown() if nobody else ():
                 bundle = self.records.folder / container_id
