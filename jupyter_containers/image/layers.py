@@ -103,7 +103,12 @@ class Layers:
         """
         missing = [layer for layer in layers if not self._complete(layer.chain_id)]
         if missing:
-            self._unpack_all(layers, missing, Reporter(on_event), arrivals)
+            try:
+                self._unpack_all(layers, missing, Reporter(on_event), arrivals)
+            except BaseException:
+                with suppress(ContainersError):  # what the others had begun when one failed
+                    self.sweep()
+                raise
         return [self.path(layer.chain_id) for layer in reversed(layers)]
 
     def remove(self, chain_ids: Sequence[str]) -> None:
