@@ -233,7 +233,9 @@ class Monitor:
         self.streams.resize(int(message["rows"]), int(message["columns"]))
 
     def _reads(self, channel: Channel, _message: Message) -> None:
-        channel.send({"event": "reads", "waits": reading.waits(self.child.pid, self.streams.typed)})
+        waits = reading.waits(self.child.pid, self.streams.typed)
+        self.streams.catch_up()  # what it printed before it waits, its prompt
+        channel.send({"event": "reads", "waits": waits})
 
     def _stats(self, channel: Channel, _message: Message) -> None:
         channel.send({"event": "stats", **self.group.stats()})

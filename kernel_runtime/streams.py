@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 STARTER = "starter"  # as a guest: the caller that started the program
 _CHUNK = 4096  # PIPE_BUF: a write of this size to a pipe that polls writable does not block
+_PIPE = 64 * 1024  # bytes
+_ON_ITS_WAY = 20  # milliseconds
 _END_OF_FILE = b"\x04"
 
 
@@ -56,6 +58,16 @@ class Pump:
             self.stop()
             if self._on_end:
                 self._on_end()
+
+    def catch_up(self) -> None:
+        """Copy what is there, as far as the sinks take it, and no more than a pipe holds.
+
+        What is written to a terminal is handed to its master by a thread of the kernel: it may be on its way.
+        """
+        for _ in range(_PIPE // _CHUNK):
+            if self.source < 0 or self._waits_for >= 0 or not _is_readable(self.source, _ON_ITS_WAY):
+                return
+            self.step()
 
     def drain(self) -> None:
         """Copy what is left, now that all writers have ended; a sink that is not ready gets no more."""
@@ -171,6 +183,11 @@ class Guests:
             _close(guest.sinks)
             self._present.remove(guest)
 
+    def catch_up(self) -> None:
+        """Copy what has been printed so far."""
+        for pump in self._outputs:
+            pump.catch_up()
+
     def end_stdin(self) -> None:
         """The program's stdin ends, for everybody."""
         for guest in self._present:
@@ -280,6 +297,10 @@ class Streams:
         """Who attached, or :data:`STARTER`, is not there any more."""
         self._guests.leave(who)
 
+    def catch_up(self) -> None:
+        """Pass on what the program has printed so far."""
+        self._guests.catch_up()
+
     def resize(self, rows: int, columns: int) -> None:
         """Tell the terminal its size; nothing where there is none."""
         if isinstance(self._guests, Terminal):
@@ -305,7 +326,7 @@ def _is_writable(fd: int, milliseconds: int = 0) -> bool:
     return bool(poll.poll(milliseconds))
 
 
-def _is_readable(fd: int) -> bool:
+def _is_readable(fd: int, milliseconds: int = 0) -> bool:
     poll = select.poll()
     poll.register(fd, select.POLLIN)
-    return bool(poll.poll(0))
+    return bool(poll.poll(milliseconds))

@@ -111,7 +111,7 @@ class Foreground:
         while self._ended is None or len(self._selector.get_map()) > 0:
             try:
                 self._step()
-                if self._asking and self._asking.is_due and self._ended is None:
+                if self._asking and self._asking.is_due and self._ended is None and not self._output_waits():
                     self._ask(self._asking)
             except KeyboardInterrupt:
                 self._interrupt()
@@ -150,6 +150,10 @@ class Foreground:
         elif event["event"] in ("exit", "gone"):
             self._ended = Exit.parse(event) if event["event"] == "exit" else Exit(137, "monitor killed", 9)
             self._selector.unregister(self._connection.fileno())
+
+    def _output_waits(self) -> bool:
+        """Whether something printed is not passed on yet: the prompt, maybe, which belongs before the question."""
+        return any(key.data in self._decoders for key, _ in self._selector.select(0))
 
     def _ask(self, asking: Asking) -> None:
         """Ask the user, and pass on meanwhile what is printed: a thread does what this one did."""
