@@ -67,6 +67,7 @@ def leak_watch(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fails the test if anything is there afterwards that was not before; the launcher itself is started first."""
     user: User = request.getfixturevalue("as_user" if "as_user" in request.fixturenames else "own_folders")
     engines.warm(user)
+    engines.settle(user)
     folders = [user.store / "containers", user.base / "run", user.tmp]
     before = leaks.settled(folders)
     yield

@@ -165,7 +165,7 @@ def test_the_size_of_the_window_reaches_the_programs_terminal(user: User, box: s
 def test_a_detached_program_outlives_its_caller_and_is_silent(
     user: User, box: str, leak_watch: None, flags: str
 ) -> None:
-    body = "cat; echo loud; echo loud >&2; sleep 0.5; echo done > /dev/shm/mark; [ -t 1 ] && echo tty >> /dev/shm/mark"
+    body = "cat; echo loud; echo loud >&2; sleep 2; echo done > /dev/shm/mark; [ -t 1 ] && echo tty >> /dev/shm/mark"
     if flags == "-dt":
         body = body.removeprefix("cat; ")  # nobody types, and a terminal without a typist has no end
     done = ours(user, "exec", flags, box, "sh", "-c", body)
