@@ -128,13 +128,13 @@ def interrupted_exec(name: str) -> int:
     from jupyter_containers import from_env
 
     def press() -> None:
-        while not _runs("sleep", "60"):
+        while not _runs("sleep", "4242"):
             time.sleep(0.05)
         time.sleep(0.5)  # its caller hears of it, too
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=press, daemon=True).start()
-    code, _ = from_env().containers.get(name).exec_run(["sleep", "60"])
+    code, _ = from_env().containers.get(name).exec_run(["sleep", "4242"])
     return code
 
 
