@@ -85,7 +85,7 @@ def _settle() -> None:
     from jupyter_containers import from_env
 
     engine, end = from_env(), time.monotonic() + _PATIENCE
-    while set(engine.runtime.info()["prepared"].values()) != {_PREPARED} and time.monotonic() < end:
+    while any(count < _PREPARED for count in engine.runtime.info()["prepared"].values()) and time.monotonic() < end:
         time.sleep(0.02)
 
 
