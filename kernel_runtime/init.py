@@ -57,6 +57,7 @@ def execute(process: Process, final: Final) -> None:
     os.closerange(3, final.status_fd)
     os.closerange(final.status_fd + 1, 1 << 20)
     sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # only now: a caller that has gone must not kill what waits for it
     if process.no_new_privileges:
         sc.prctl(sc.PR_SET_NO_NEW_PRIVS, 1)
     if final.bpf:
@@ -65,9 +66,9 @@ def execute(process: Process, final: Final) -> None:
 
 
 def restore_signals() -> None:
-    """Undo what Python and the launcher did to signals: an ignored SIGPIPE would be inherited by every program."""
+    """Undo what the launcher did to signals; SIGPIPE stays ignored until the program is executed."""
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGXFSZ, signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
 

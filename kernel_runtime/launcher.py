@@ -14,6 +14,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,11 +32,10 @@ _QUIET = 0.004  # seconds without news before a monitor is prepared: not while a
 
 @dataclass
 class Spare:
-    """A monitor that waits for a container: for one of the launcher's hands, or with a door for the next caller."""
+    """A monitor without a container: it waits at a door, or for what the launcher is about to hand it."""
 
     pid: int
     channel: Channel
-    door: Door | None = None
 
 
 class Door:
@@ -51,7 +51,7 @@ class Door:
         self.listener.setblocking(False)
         self.spares: list[Spare] = []
         self.last_used = 0.0
-        self.fault: RuntimeFault | None = None
+        self.fault: Exception | None = None
 
     def close(self) -> None:
         """Callers go to the launcher's own socket from now on."""
@@ -119,7 +119,7 @@ class Launcher:
         if door := self._lacking():
             try:
                 self._wait_at(door)
-            except RuntimeFault as fault:  # the next caller is told, and then it is tried again
+            except (RuntimeFault, OSError) as fault:  # the next caller is told, and then it is tried again
                 door.fault = fault
 
     def _wait_at(self, door: Door) -> None:
@@ -135,12 +135,13 @@ class Launcher:
             message = spare.channel.receive()
         except (OSError, RuntimeFault):
             message = None
-        if message:
-            self._count(spare.pid, message)
         self.last_used = door.last_used = time.monotonic()
         self._dismiss(door, spare)
-        if message and message["code"] != self.code:
+        if message and message.get("code") != self.code:
             self._quit()
+        elif message:
+            with suppress(RuntimeFault):  # the monitor tells its caller what is wrong with the order, and ends
+                self._count(spare.pid, message)
 
     def _dismiss(self, door: Door, spare: Spare) -> None:
         """A monitor waits at *door* no more; one that has no order gives back what it prepared."""
@@ -266,7 +267,7 @@ class Launcher:
         theirs.close()
         if netns >= 0:
             os.close(netns)
-        return Spare(pid, Channel(ours), door)
+        return Spare(pid, Channel(ours))
 
     def _become_monitor(self, channel: Channel, network: str, netns: int, listener: socket.socket | None) -> None:
         code = 1

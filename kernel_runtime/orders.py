@@ -13,6 +13,7 @@ import select
 import signal
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,11 +44,6 @@ class Request:
     terminal: bool = False
     stdin: bool = False  # keep standard input open for those who attach (-i)
     stdin_once: bool = False  # the end of the first one's input is the end of the container's
-
-    @property
-    def passes_streams(self) -> bool:
-        """Whether the container gets the caller's own descriptors; else the monitor stands between them."""
-        return not self.log and not self.terminal
 
     @staticmethod
     def parse(message: Message) -> Request:
@@ -121,18 +117,24 @@ def _hear(door: socket.socket, channel: Channel, code: str) -> tuple[Message, li
         return None  # another was faster
     caller = Channel(sock)
     sock.settimeout(_PATIENCE)
-    try:
-        line = caller.receive_line() if peer_uid(sock) == os.getuid() else None
-        message: Message = json.loads(line or b"{}")
-    except (OSError, ValueError, ProtocolError):
-        line, message = None, {}
-    if not line or message.get("code") != code:
-        if line:
-            channel.send_line(line)
-            caller.send({"event": "outdated"})
-        caller.close()
+    line, message = _order_of(caller)
+    if message.get("code") != code:
+        with caller, suppress(OSError):  # it may have gone
+            if line:
+                channel.send_line(line)
+                caller.send({"event": "outdated"})
         return None
     sock.setblocking(True)
     fds = [sock.detach(), *caller.take_fds()]
     channel.send_line(line, tuple(fds))
     return message, fds
+
+
+def _order_of(caller: Channel) -> tuple[bytes, Message]:
+    """What the caller says, as it came and decoded; nothing where it is another user's or makes no sense."""
+    try:
+        line = caller.receive_line() if peer_uid(caller.socket) == os.getuid() else None
+        message = json.loads(line or b"{}")
+    except (OSError, ValueError, ProtocolError):
+        return b"", {}
+    return (line or b"", message) if isinstance(message, dict) else (b"", {})

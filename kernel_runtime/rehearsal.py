@@ -32,9 +32,11 @@ def of_first_process(stage: Stage) -> None:
     sandbox.recipe(config, stage)
     with suppress(OSError, RuntimeFault):
         _mount_on(stage)
-    users.look_up("0")
+    with suppress(RuntimeFault):
+        users.look_up("0")
     config.process.environ()
-    capabilities.drop_bounding(capabilities.NAMES)
+    capabilities.parse(capabilities.DEFAULT)
+    sc.prctl(sc.PR_CAPBSET_READ, 0)
     capabilities.set_inheritable_and_ambient(sc.capget()[1], [], [])
     with suppress(OSError):
         os.setgroups(os.getgroups())
