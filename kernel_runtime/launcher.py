@@ -137,6 +137,8 @@ class Launcher:
             message = None
         self.last_used = door.last_used = time.monotonic()
         self._dismiss(door, spare)
+        if message is None:  # none is made anew before somebody asks: it might be killed again and again
+            door.fault = RuntimeFault("wait", "for an order", "a waiting process was killed")
         if message and message.get("code") != self.code:
             self._quit()
         elif message:

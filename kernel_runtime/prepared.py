@@ -14,20 +14,18 @@ from contextlib import suppress
 
 from kernel_runtime import cgroups, children, orders, rehearsal, state
 from kernel_runtime.children import Child
-from kernel_runtime.errors import ProtocolError, SetupError
+from kernel_runtime.errors import ProtocolError
 from kernel_runtime.monitor import Machine, Monitor
 from kernel_runtime.orders import Request
 from kernel_runtime.protocol import Channel, Message
-
-_KILLED = {"fault": SetupError("start", "", "its first process was killed").to_dict(), "exitCode": 125}
 
 
 def wait_and_run(machine: Machine, launcher: Channel, door: socket.socket | None, network: str, netns_fd: int) -> int:
     """The whole life of a monitor process: prepare a first process, wait for an order, run that container.
 
-    The launcher keeps one such process ready, so that a start need not wait for forks, cgroup and namespaces: it takes
-    the order of the next caller at *door* itself. When the launcher leaves without an order, everything prepared is
-    given back.
+    The launcher keeps such processes ready, so that a start need not wait for forks, cgroup and namespaces. The first
+    process takes the order of the next caller at *door* itself. When the launcher leaves without an order, everything
+    prepared is given back.
     """
     group = machine.hierarchy.create(state.group_id(), machine.limits) if machine.hierarchy.kind != "none" else None
     child = children.prepare(machine, network, netns_fd, group.procs_files if group else (), door)
@@ -60,7 +58,7 @@ def _run(
 def _wait_for_order(
     machine: Machine, launcher: Channel, child: Child, door: socket.socket | None
 ) -> tuple[Message, list[int]] | None:
-    """The next order and its descriptors, the caller's first; ``None`` once the launcher has left.
+    """The next order and its descriptors, the caller's first; ``None`` once the launcher or the first process is gone.
 
     What the launcher hands on is passed to the first process, what that took at the door is told the launcher.
     """
@@ -76,9 +74,11 @@ def _wait_for_order(
             child.hand_on(line, fds)
             return json.loads(line), fds
         line = child.channel.receive_line()
-        message = json.loads(line) if line else _KILLED
-        if line is None or "fault" in message:
-            child.keep_fault(message)  # for the next caller
+        if line is None:
+            return None  # it was killed, which is nothing that the next caller should be told
+        message = json.loads(line)
+        if "fault" in message:
+            child.keep_fault(message)  # that this machine can't do it the next caller must be told
             return orders.take(launcher, door, machine.code)
         if "ready" in message:
             child.is_ready()

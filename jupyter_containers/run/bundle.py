@@ -92,7 +92,8 @@ class Bundles:
             root = self._root(source, record.bundle, extra)
             record.bundle.mkdir(mode=0o700)
             for folder in root.folders:
-                folder.mkdir(mode=0o755)
+                folder.mkdir()
+                folder.chmod(0o755)  # whatever the umask: the container's / has the mode of its writable layer
             if options.name:
                 self._records.take_name(options.name, record.id)
                 record.name = options.name

@@ -50,11 +50,12 @@ def init_layer(home: Path, script: str = "") -> Path:
 
 def _fill(layer: Path, files: Iterable[str]) -> None:
     for folder in _FOLDERS:
-        (layer / folder).mkdir(mode=0o755)
+        (layer / folder).mkdir()
     for name in files:
-        (layer / name).parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        (layer / name).touch(mode=0o644)
-    layer.chmod(0o755)
+        (layer / name).parent.mkdir(parents=True, exist_ok=True)
+        (layer / name).touch()
+    for path in (layer, *layer.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)  # whatever the umask
 
 
 def of_layers(bundle: Path, layers: Iterable[Path]) -> RootFs:

@@ -131,3 +131,25 @@ def run_without_outside() -> tuple[list[str], str, list[dict[str, Any]]]:
         container.remove(force=True)
     cell = "%%container --rm busybox:test sh\ntrue"
     return container.warnings, network, cells(cell, cell)
+
+
+def test_a_strict_umask_of_the_kernel_is_not_the_containers(user: User) -> None:
+    assert user.call(run_under_umask) == "drwxr-xr-x -rw-r--r-- root\n"
+
+
+def run_under_umask() -> str:
+    import os
+
+    from jupyter_containers import from_env
+
+    before = os.umask(0o077)
+    try:
+        script = (
+            "cd / && set -- $(ls -ld /) $(ls -l /etc/hosts) && echo $1 ${10} $(cat /etc/passwd | cut -d: -f1 | head -1)"
+        )
+        engine = from_env()
+        output = engine.containers.run("busybox:test", ["sh", "-c", script], remove=True, network="none", user="1000")
+    finally:
+        os.umask(before)
+    assert isinstance(output, bytes)
+    return output.decode()

@@ -56,3 +56,30 @@ def say_and_run(said: str, with_our_code: bool) -> str:
     assert isinstance(output, bytes)
     assert '"code": "old"' in said or engine.runtime.info()["pid"] == before
     return output.decode()
+
+
+def test_a_waiting_process_that_was_killed_fails_nobody(user: User) -> None:
+    assert user.call(kill_and_run) == [0] * 4
+
+
+def kill_and_run() -> list[int]:
+    """Kill the first processes that wait, which are the children of the launcher's children; then run containers."""
+    import os
+    import signal
+    from pathlib import Path
+
+    from jupyter_containers import from_env
+    from jupyter_containers.options import RunOptions
+
+    engine = from_env()
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+    monitors = [pid for pid, parent in parents.items() if parent == engine.runtime.info()["pid"]]
+    for pid in [pid for pid, parent in parents.items() if parent in monitors]:
+        os.kill(pid, signal.SIGKILL)
+    asked = RunOptions(image="busybox:test", command=("true",), rm=True, network="none")
+    return [engine.containers.run_foreground(asked).exit_code for _ in range(4)]

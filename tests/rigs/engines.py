@@ -10,7 +10,7 @@ from tests.rigs import roots
 from tests.rigs.users import User
 
 BUSYBOX = "busybox:test"
-_PREPARED, _PATIENCE = 2, 10.0  # monitors that wait for each network; seconds
+_PREPARED, _PATIENCE = 2, 3.0  # monitors that wait for each network; seconds
 _LOADED: set[tuple[Path, str]] = set()
 _LAUNCHERS: dict[Path, int] = {}
 
