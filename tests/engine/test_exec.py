@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,10 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.rigs import engines
+from tests.rigs.engines import COMMAND, ours
 from tests.rigs.screen import Screen
 from tests.rigs.users import User
-
-COMMAND = (sys.executable, "-m", "jupyter_containers")
 
 
 @pytest.fixture
@@ -32,11 +30,6 @@ def box(user: User) -> Iterator[str]:
     user.run(*COMMAND, "run", "-d", "--name", "box", "--network", "none", "busybox:test", "sleep", "1000")
     yield "box"
     user.run(*COMMAND, "rm", "-f", "box")
-
-
-def ours(user: User, *words: str, **options: object) -> subprocess.CompletedProcess[str]:
-    """Our command in the user's terminal."""
-    return user.run(*COMMAND, *words, check=False, **options)
 
 
 def processes(user: User, name: str) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,9 +11,9 @@ import pytest
 
 from tests.engine.test_cells import cells
 from tests.rigs import engines
+from tests.rigs.engines import ours
 from tests.rigs.users import User
 
-COMMAND = (sys.executable, "-m", "jupyter_containers")
 ORDINARY = pytest.mark.parametrize("as_user", ["subids", "nosubids"], indirect=True)
 RUN = ("--network", "none", "host", "true")
 
@@ -38,10 +37,6 @@ def walled(as_user: User, request: pytest.FixtureRequest, without_user_namespace
     """An ordinary user who may make no namespace, with a store of its own."""
     user = (without_user_namespaces if request.param == "sysctl" else by_seccomp)(as_user)
     return user.with_store(f"walled-{request.param}")
-
-
-def ours(user: User, *words: str) -> subprocess.CompletedProcess[str]:
-    return user.run(*COMMAND, *words, check=False)
 
 
 def says_what_to_do(text: str) -> None:

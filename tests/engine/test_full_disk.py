@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.engine.test_cells import cells
+from tests.rigs.engines import ours
 from tests.rigs.users import User
 
-COMMAND = (sys.executable, "-m", "jupyter_containers")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 pytestmark = pytest.mark.parametrize("as_user", ["root"], indirect=True)
 
@@ -33,10 +32,6 @@ def small_store(user: User, options: str) -> Iterator[User]:
         found.python("from jupyter_containers import from_env; from_env().runtime.quit()", check=False)
         subprocess.run(["umount", found.store], check=True)
         found.store.rmdir()
-
-
-def ours(user: User, *words: str) -> subprocess.CompletedProcess[str]:
-    return user.run(*COMMAND, *words, check=False)
 
 
 def files(user: User) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -14,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.rigs import engines
+from tests.rigs.engines import COMMAND, ours
 from tests.rigs.users import User
 
-COMMAND = (sys.executable, "-m", "jupyter_containers")
 BOMB = """
 import os
 while True:
@@ -34,10 +33,6 @@ def user(as_user: User) -> Iterator[User]:
     engines.warm(as_user)
     yield as_user
     ours(as_user, "rm", "-f", "ice")
-
-
-def ours(user: User, *words: str) -> subprocess.CompletedProcess[str]:
-    return user.run(*COMMAND, *words, check=False, timeout=30)
 
 
 def begin(user: User, *command: str) -> Path:

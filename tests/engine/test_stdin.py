@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 
 import pytest
 
 from tests.rigs import engines
+from tests.rigs.engines import COMMAND, ours
 from tests.rigs.screen import Screen
 from tests.rigs.users import User
 
-COMMAND = (sys.executable, "-m", "jupyter_containers")
 DETACH = "\x10\x11"
 
 
@@ -29,11 +28,6 @@ def named(user: User) -> Iterator[str]:
     """A name for the test's container, which is removed afterwards."""
     yield "fed"
     user.run(*COMMAND, "rm", "-f", "fed")
-
-
-def ours(user: User, *words: str, **options: object) -> subprocess.CompletedProcess[str]:
-    """Our command, with ``input`` piped into it."""
-    return user.run(*COMMAND, *words, check=False, **{"timeout": 20, **options})
 
 
 def make(user: User, verb: str, *words: str) -> None:

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from tests.rigs import roots
 from tests.rigs.users import User
 
 BUSYBOX = "busybox:test"
+COMMAND = (sys.executable, "-m", "jupyter_containers")
 _PREPARED, _PATIENCE = 2, 3.0  # monitors that wait for each network; seconds
 _LOADED: set[tuple[Path, str]] = set()
 _LAUNCHERS: dict[Path, int] = {}
+
+
+def ours(user: User, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Our command in the user's terminal, whatever its exit code; with ``input`` piped into it, if any."""
+    return user.run(*COMMAND, *words, check=False, **{"timeout": 60, **options})
 
 
 def load(user: User, archive: Path) -> None:

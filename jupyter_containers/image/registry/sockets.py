@@ -110,12 +110,22 @@ class TlsSocket(_Paced, ssl.SSLSocket):
 _current = threading.local()
 
 
-class _Connection(HTTPConnection):
-    """A plain connection whose address is looked at and whose socket has a pace."""
+class _Guarded(HTTPConnection):
+    """A connection whose address is looked at and whose requests have a pace."""
 
     def __init__(self, *words: Any, forbidden: Forbidden | None = None, **options: Any) -> None:
         super().__init__(*words, **options)
         self._forbidden = forbidden
+
+    def request(self, *words: Any, **options: Any) -> None:
+        if self.sock is None:
+            self.connect()
+        _give_pace(self.sock)
+        super().request(*words, **options)
+
+
+class _Connection(_Guarded):
+    """Without TLS."""
 
     def connect(self) -> None:
         super().connect()
@@ -123,30 +133,14 @@ class _Connection(HTTPConnection):
         if not isinstance(self.sock, _Paced):
             self.sock = PlainSocket(fileno=self.sock.detach())
 
-    def request(self, *words: Any, **options: Any) -> None:
-        if self.sock is None:
-            self.connect()
-        _give_pace(self.sock)
-        super().request(*words, **options)
 
-
-class _TlsConnection(HTTPSConnection):
-    """The same over TLS."""
-
-    def __init__(self, *words: Any, forbidden: Forbidden | None = None, **options: Any) -> None:
-        super().__init__(*words, **options)
-        self._forbidden = forbidden
+class _TlsConnection(_Guarded, HTTPSConnection):
+    """With TLS."""
 
     def connect(self) -> None:
         super().connect()
         check_address(self.sock, self._forbidden)
         self.is_verified = True  # or configured not to be: no warning at each connection
-
-    def request(self, *words: Any, **options: Any) -> None:
-        if self.sock is None:
-            self.connect()
-        _give_pace(self.sock)
-        super().request(*words, **options)
 
 
 class PlainPool(HTTPConnectionPool):
