@@ -109,8 +109,10 @@ class Foreground:
         tty.setraw(0, termios.TCSADRAIN)
 
     def _resize(self) -> None:
-        if self._tty and self.size:
-            self._tell({"op": "resize", "rows": self.size[0], "columns": self.size[1]})
+        told = None
+        while self._tty and (size := self.size) and size != told:  # again where it changed between look and tell
+            self._tell({"op": "resize", "rows": size[0], "columns": size[1]})
+            told = size
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGWINCH:
