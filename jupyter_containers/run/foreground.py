@@ -13,8 +13,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol
 
+from jupyter_containers.errors import Conflict
 from jupyter_containers.run.asking import WAKE, Asking, Meanwhile
-from jupyter_containers.run.runtime import Connection, Exit
+from jupyter_containers.run.runtime import Connection, Exit, mapped
 
 OnOutput = Callable[[str, str], None]
 
@@ -189,5 +190,5 @@ class Foreground:
         message: dict[str, Any] = {"op": "interrupt"}
         if self._interrupts > 1:
             message = {"op": "stop", "signal": 9, "reason": "interrupted"}
-        with suppress(Exception):  # it has just ended; the loop will see that
-            self._connection.tell(message)
+        with suppress(Conflict):  # it has just ended; the loop will see that
+            mapped(self._connection.tell)(message)
