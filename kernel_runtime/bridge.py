@@ -32,6 +32,7 @@ class Bridge:
     def __init__(self, rung: Rung, runtime: str) -> None:
         self._rung, self._runtime = rung, runtime
         self._outside = 0
+        self.outside_fd = -1  # readable once the way to the outside has ended; -1 for root, who needs no program for it
         self._number = os.getpid() % 4096 * 8
         self._mtu = 1500
 
@@ -41,6 +42,7 @@ class Bridge:
 
         if self._rung is not Rung.ROOT:
             self._outside = _enter_joined_namespace(self._runtime)
+            self.outside_fd = os.pidfd_open(self._outside)
         self._route = IPRoute()
         self._home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         self._mtu = self._outside_mtu()
@@ -53,7 +55,8 @@ class Bridge:
     def __exit__(self, *_: object) -> None:
         """End the way to the outside; remove the bridge if no container hangs on it any more."""
         if self._outside:
-            os.kill(self._outside, signal.SIGTERM)
+            signal.pidfd_send_signal(self.outside_fd, signal.SIGTERM)  # it is not reaped before: the pid is its own
+            os.close(self.outside_fd)
         if self._rung is Rung.ROOT and not self._ports():
             self._route.link("del", index=self._bridge)
             with _nftables() as nft:

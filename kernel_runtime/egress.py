@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import array
 import os
+import select
 import signal
 import socket
 import sys
@@ -89,10 +90,12 @@ class Egress:
         ours.settimeout(_START_TIMEOUT)
         self._socket = ours
 
-    def ended(self, pid: int) -> None:
-        """A child of the launcher has ended; if it was the helper, the next need starts a new one."""
-        if pid == self._pid:
-            self.close()
+    def ended(self, pid: int) -> bool:
+        """A child of the launcher has ended; if it was the helper (true), the next need starts a new one."""
+        if pid != self._pid:
+            return False
+        self.close()
+        return True
 
     def forget(self) -> None:
         """In a monitor: close the launcher's end."""
@@ -133,21 +136,23 @@ def _become_helper(channel: socket.socket, rung: Rung, site: str, runtime: str) 
 
 
 def _serve(channel: socket.socket, bridge: Any) -> None:
-    """Hand out a ready namespace per request; make new ones while nobody waits."""
+    """Hand out a ready namespace per request, make new ones while nobody waits; until the launcher or the way out ends.
+
+    A namespace without a way out is of no use to anybody: the launcher sees this process end, and starts another.
+    """
     ready: list[int] = []
+    poll = select.poll()
+    poll.register(channel, select.POLLIN)
+    if bridge.outside_fd >= 0:
+        poll.register(bridge.outside_fd, select.POLLIN)
     while True:
-        channel.setblocking(len(ready) >= READY)
-        try:
-            request = channel.recv(16)
-        except BlockingIOError:
+        events = [fd for fd, _ in poll.poll(None if len(ready) >= READY else 0)]
+        if not events:
             ready.append(bridge.new_namespace())
             continue
-        if not request:
-            for fd in ready:
-                os.close(fd)
+        if bridge.outside_fd in events or not channel.recv(16):
             return
         fd = ready.pop(0) if ready else bridge.new_namespace()
         rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))
-        channel.setblocking(True)
         channel.sendmsg([b"n"], [rights])
         os.close(fd)

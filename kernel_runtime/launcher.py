@@ -361,4 +361,6 @@ class Launcher:
         for door in self.doors.values():
             for spare in [spare for spare in door.spares if spare.pid == pid]:
                 self._dismiss(door, spare)
-        self.egress.ended(pid)
+        if self.egress.ended(pid) and "default" in self.doors:
+            for spare in list(self.doors["default"].spares):
+                self._dismiss(self.doors["default"], spare)  # what they joined leads nowhere any more

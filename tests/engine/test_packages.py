@@ -71,3 +71,35 @@ def test_removing_all_of_usr_harms_nothing(user: User) -> None:
     [answer] = run(user, "%%container --network none host sh\nrm -rf /usr 2>/dev/null; echo done")
     assert answer["stdout"] == "done\n"
     assert sum(1 for _ in Path("/usr").rglob("*")) == before
+
+
+@pytest.mark.parametrize("as_user", ["subids", "nosubids"], indirect=True)
+def test_the_way_outside_is_made_again_when_its_program_was_killed(user: User) -> None:
+    reach = "%%container host\nimport socket\nprint(socket.create_connection(('deb.debian.org', 80), 20) and 'there')"
+    [answer] = run(user, reach)
+    assert answer["stdout"] == "there\n"
+    assert user.call(kill_what_leads_outside) == 1
+    [answer] = run(user, reach)
+    assert answer["stdout"] == "there\n"
+
+
+def kill_what_leads_outside() -> int:
+    """SIGKILL to pasta or slirp4netns of this store's launcher; how many there were. Returns when that was noticed."""
+    import os
+    import signal
+    import time
+
+    from jupyter_containers import from_env
+
+    runtime = from_env().runtime._client.runtime
+    found = 0
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        if f"{runtime}/netns" in words and Path(words[0]).name in ("pasta", "pasta.avx2", "slirp4netns"):
+            os.kill(int(path.parent.name), signal.SIGKILL)
+            found += 1
+    time.sleep(1)
+    return found
