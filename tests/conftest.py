@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +25,10 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     """Give the run an init of its own, before anything is started."""
     if not config.option.collectonly and not hasattr(config, "workerinput"):
         reaper.become_init()
+
+
+# A shell has what it runs in the background ignore SIGINT, and so do children; some tests press the stop button.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

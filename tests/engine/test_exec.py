@@ -110,7 +110,6 @@ def interrupted_exec(name: str) -> int:
     def press(*_: str) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # as a kernel has it; a run in the background ignores it
     container = from_env().containers.get(name)
     code, _ = container.exec_run(["sh", "-c", "echo ready; exec sleep 4242"], on_output=press)
     return code
