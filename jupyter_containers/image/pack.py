@@ -26,6 +26,7 @@ _KINDS = {
     stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "symlink", stat.S_IFIFO: "fifo",
     stat.S_IFCHR: "char", stat.S_IFBLK: "block",
 }  # fmt: skip
+_CHANGED = (errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.ENXIO)  # it is not what it was a moment before
 _BUFFER = 1 << 20
 _SEGMENTS = 1 << 14  # a file in more pieces is packed whole
 
@@ -90,7 +91,7 @@ class Packer:
             elif stat.S_IFMT(status.st_mode) in _KINDS:
                 self._special(at, name, path, status)
         except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.ENXIO):  # it changed meanwhile
+            if error.errno not in _CHANGED:
                 raise LayerError(f"cannot be read: {error.strerror}", f"entry {shown(path)!r}") from error
         return None
 
@@ -124,14 +125,13 @@ class Packer:
             os.close(fd)
 
     def _special(self, at: int, name: bytes, path: bytes, status: os.stat_result) -> None:
-        if self._is_link(path, status):
-            return
         entry = _entry(path, status)
         if entry.kind == "symlink":
-            entry.linkname = os.readlink(name, dir_fd=at)
+            entry.linkname = _target(at, name)
         elif entry.kind != "fifo":
             entry.major, entry.minor = os.major(status.st_rdev), os.minor(status.st_rdev)
-        self._header(entry)
+        if not self._is_link(path, status):
+            self._header(entry)
 
     def _is_link(self, path: bytes, status: os.stat_result) -> bool:
         """Whether this file was packed by another name; then the entry is a link to that one."""
@@ -171,6 +171,16 @@ class Packer:
         self._held += len(data)
         if self._held >= _BUFFER:
             self.flush()
+
+
+def _target(at: int, name: bytes) -> bytes:
+    """Where the symbolic link *name* leads; ELOOP, as from open, where it is no link any more."""
+    try:
+        return os.readlink(name, dir_fd=at)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from error
 
 
 def _names(fd: int) -> Iterator[bytes]:
