@@ -111,6 +111,31 @@ class Layers:
                 raise
         return [self.path(layer.chain_id) for layer in reversed(layers)]
 
+    def unpack(self, layer: Layer, below: Sequence[Layer], program: Program) -> None:
+        """Unpack one layer upon those *below* (bottom first), which are, by a *program* that the caller runs."""
+        programs: Programs = queue.SimpleQueue()
+        programs.put(program)
+        self._unpack(layer, below, [], programs, Reporter(None), None)
+
+    def adopt(self, tree: Path, chain_id: str, result: Mapping[str, Any], program: Program) -> None:
+        """Take *tree*, the writable layer of a container, as an unpacked layer, instead of unpacking its blob.
+
+        Args:
+            result: what unpacking would have given, see :meth:`stamp`.
+
+        Raises:
+            ContainersError: it can't be moved; it is where it was.
+        """
+        with locked(self._lock(chain_id)):
+            try:
+                if not self._complete(chain_id):
+                    self._clear(chain_id, program)
+                    program.call({"verb": "move", "source": str(tree), "target": str(self.path(chain_id))})
+                    self._write_stamp(chain_id, {**result, "boot": self._boot})
+                    self._known.add(chain_id)
+            finally:
+                self._lock(chain_id).unlink(missing_ok=True)
+
     def remove(self, chain_ids: Sequence[str]) -> None:
         """Remove unpacked layers; who uses them must have been asked before."""
         gone = []
@@ -233,10 +258,7 @@ class Layers:
         report.extracted(layer.diff_id)
 
     def _extract(self, layer: Layer, target: Path, program: Program, report: Reporter) -> dict[str, Any]:
-        name = digests.encoded(layer.chain_id)
-        stale = [*self._put_aside(layer.chain_id), *self.root.glob(f".new-{name}-*")]
-        if stale:
-            program.call({"verb": "remove", "paths": [str(path) for path in stale]})
+        self._clear(layer.chain_id, program)
         order = {
             "verb": "unpack", "blob": str(layer.blob), "target": str(target), "owners": self.owners,
             "digest": layer.digest, "diff_id": layer.diff_id, "size": layer.size, "limits": self.limits,
@@ -246,6 +268,12 @@ class Layers:
         except ContainersError as error:
             error.where = f"layer {layer.digest}" + (f", {error.where}" if error.where else "")
             raise
+
+    def _clear(self, chain_id: str, program: Program) -> None:
+        """Remove what is in the layer's place, or was to come there when a process died; under its lock."""
+        stale = [*self._put_aside(chain_id), *self.root.glob(f".new-{digests.encoded(chain_id)}-*")]
+        if stale:
+            program.call({"verb": "remove", "paths": [str(path) for path in stale]})
 
     def _settle(self, target: Path, result: dict[str, Any], below: Sequence[Layer], program: Program) -> None:
         implied, whiteouts = result.pop("implied") if below else [], result.pop("whiteouts")

@@ -65,10 +65,15 @@ class Area:
 
 
 class Layout:
-    """The image layout in directory *root*, made where it is missing."""
+    """The image layout in directory *root*, made where it is missing.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    Args:
+        root: the directory.
+        kept: digests of blobs that stay although no entry reaches them: those of the build cache.
+    """
+
+    def __init__(self, root: Path, kept: Callable[[], Iterable[str]] = tuple) -> None:
+        self.root, self._kept = root, kept
         self._blobs, self._incoming, self._index = root / "blobs", root / ".incoming", root / "index.json"
         self._partial, self.sources = root / ".partial", root / ".sources"
         self._seen: tuple[tuple[int, ...], list[media.Descriptor]] = ((), [])
@@ -223,6 +228,7 @@ class Layout:
             for path in self._incoming.iterdir():
                 shutil.rmtree(path, ignore_errors=True)
             kept = self._reachable(media.descriptor(item, str(self._index)) for item in self._raw())
+            kept |= set(self._kept())
             unused = [digest for digest in self._stored() if digest not in kept]
             for digest in unused:
                 self.path(digest).unlink(missing_ok=True)

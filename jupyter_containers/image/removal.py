@@ -129,11 +129,11 @@ def _delete(store: ImageStore, image: Image) -> Removed:
     While something is being added, its layers may be needed the next moment: then :func:`prune` removes them.
     """
     sizes = dict(zip((layer.chain_id for layer in store.chain(image)), store.sizes(image), strict=True))
-    gone, freed = [chain_id for chain_id in sizes if chain_id not in _needed(store)], 0
+    gone, freed = [chain_id for chain_id in sizes if chain_id not in store.needed()], 0
 
     def layers() -> None:
         nonlocal gone, freed
-        needed = _needed(store)
+        needed = store.needed()
         gone = [chain_id for chain_id in sizes if chain_id not in needed]
         freed = sum(sizes[chain_id] for chain_id in gone)
         store.unpacked.remove([chain_id for chain_id in gone if store.unpacked.stamp(chain_id)])
@@ -150,7 +150,7 @@ def _remove_orphans(store: ImageStore) -> int:
 
     def layers() -> None:  # only while nothing is being added: a pull unpacks before its image has a name
         nonlocal freed
-        needed = _needed(store)
+        needed = store.needed()
         gone = [chain_id for chain_id in store.unpacked.chain_ids() if chain_id not in needed]
         freed += sum(int((store.unpacked.stamp(chain_id) or {}).get("bytes", 0)) for chain_id in gone)
         store.unpacked.remove(gone)
@@ -158,8 +158,3 @@ def _remove_orphans(store: ImageStore) -> int:
     store.layout.sweep(layers, partial_kept=0)
     store.unpacked.sweep()
     return freed + max(0, partial - store.layout.partial_bytes())
-
-
-def _needed(store: ImageStore) -> set[str]:
-    """The chain ids of all images."""
-    return {layer.chain_id for image in store.list() for layer in store.chain(image)}

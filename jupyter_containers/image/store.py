@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from jupyter_containers.errors import (
     ContainersError,
@@ -42,6 +42,18 @@ Rows = list[dict[str, str]]
 Parsed = tuple[media.Descriptor, media.Manifest, media.ImageConfig]
 
 _ID = re.compile(r"(?:sha256:)?([a-f0-9]{1,64})")
+
+
+class Kept(Protocol):
+    """What must stay although no image has it: the results that the build cache remembers."""
+
+    def blobs(self) -> Iterable[str]:
+        """Digests of blobs."""
+        ...
+
+    def chain_ids(self) -> Iterable[str]:
+        """Unpacked layers."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -99,17 +111,24 @@ class ImageStore:
         owners: which ids unpacked files may have: ``root``, ``rootless`` or ``rootless-single``.
         unshare: makes of a command one that runs it in the containers' user namespace; None as root.
         limits: other bounds for layers than ``apply.LIMITS``.
+        kept: what stays although no image has it.
     """
 
     def __init__(
-        self, home: Path, owners: str, unshare: Unshare | None = None, limits: Mapping[str, int] | None = None
+        self,
+        home: Path,
+        owners: str,
+        unshare: Unshare | None = None,
+        limits: Mapping[str, int] | None = None,
+        kept: Kept | None = None,
     ) -> None:
         if owners not in OWNERS:
             raise InvalidArgument(f"{owners!r} is no kind of owners", "image store", suggest(owners, OWNERS))
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         if home.stat().st_mode & 0o077:
             home.chmod(0o700)  # setuid files of images are for nobody else (CVE-2021-41091)
-        self.layout = Layout(home / "images")
+        self._kept = kept
+        self.layout = Layout(home / "images", kept.blobs if kept else tuple)
         self.unpacked = Layers(home / "layers" / owners, owners, unshare, limits)
         self._home = home
         self._parsed: dict[str, Parsed] = {}
@@ -268,6 +287,11 @@ class ImageStore:
         from jupyter_containers.image import removal
 
         return removal.remove(self, name, force, users).rows
+
+    def needed(self) -> set[str]:
+        """Chain ids of all images, and of what else is kept."""
+        kept = self._kept.chain_ids() if self._kept else ()
+        return {layer.chain_id for image in self.list() for layer in self.chain(image)} | set(kept)
 
     def untag(self, image: Image, names: Sequence[Reference], keep: bool = False) -> bool:
         """Take *names* of an image away; whether no entry leads to it any more (with *keep*, one without a name does).

@@ -10,6 +10,7 @@ container will have, where it is root. Verbs:
     unpack   blob (or fd), target (made; must not exist), owners, digest, size, diff_id, limits
     settle   target, owners, implied, whiteouts, lower (top first): see ``settle``
     remove   paths: remove trees, whoever in the namespace owns their files
+    move     source, target: rename a tree, whoever owns it; target must not exist
     changes  upper, lower (top first), owners: what a container's writable layer changes: see ``upper``
     pack     root, output (descriptors that were inherited): write the tree as a tar: see ``pack``
 
@@ -117,6 +118,12 @@ def remove_trees(order: Order) -> Order:
     return {"removed": len(_list(order["paths"]))}
 
 
+def move_tree(order: Order) -> Order:
+    """Rename *source* to *target*."""
+    os.rename(os.fsencode(str(order["source"])), os.fsencode(str(order["target"])))  # noqa: PTH104 - see unpack
+    return {}
+
+
 def list_changes(order: Order) -> Order:
     """What *upper* changes of *lower*: pairs of docker's letter and the path."""
     from jupyter_containers.image.upper import changes  # not when a layer is unpacked
@@ -160,6 +167,7 @@ _VERBS: dict[str, Callable[[Order], Order]] = {
     "unpack": unpack,
     "settle": settle_layer,
     "remove": remove_trees,
+    "move": move_tree,
     "pack": pack_tree,
     "changes": list_changes,
 }
