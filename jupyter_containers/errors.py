@@ -4,7 +4,8 @@
 
     ContainersError             something a user asked for could not be done
     ├── InvalidArgument         an option, a name or a value is not acceptable
-    │   └── InvalidReference    an image reference does not follow the grammar
+    │   ├── InvalidReference    an image reference does not follow the grammar
+    │   └── DockerfileError     a Dockerfile, at a line of it
     ├── NotFound                no such container, network, volume, ...
     │   └── ImageNotFound       no such image in the store
     ├── Conflict                the object is in a state, or in a use, that forbids it
@@ -77,6 +78,24 @@ class InvalidArgument(ContainersError):
 
 class InvalidReference(InvalidArgument):
     """An image reference does not follow the grammar of distribution/reference."""
+
+
+class DockerfileError(InvalidArgument):
+    """A Dockerfile is not acceptable, or one of its instructions cannot be carried out.
+
+    Args:
+        where: file and line, ``Dockerfile:12``.
+        line: the line, from 1.
+        column: the place in it, from 1.
+        excerpt: the lines around with their numbers, ``>>>`` at the instruction's and a caret under the place; not
+            part of ``str()``, which stays one line.
+    """
+
+    def __init__(
+        self, what: str, where: str = "", mend: str = "", line: int = 0, column: int = 0, excerpt: str = ""
+    ) -> None:
+        self.line, self.column, self.excerpt = line, column, excerpt
+        super().__init__(what, where, mend)
 
 
 class NotFound(ContainersError):
