@@ -1,6 +1,7 @@
 """Running ``image.unpack`` as a program, in the user namespace of the containers where there is one.
 
-One process serves many orders, one at a time; it ends with the block that opened it, or with us.
+One process serves many orders, one at a time; it ends with the block that opened it, or with us. Orders go through a
+socket, so that descriptors can come along.
 """
 
 from __future__ import annotations
@@ -8,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,27 +27,28 @@ class Program:
 
     Args:
         unshare: makes of a command one that runs it inside the namespace; None where we are root already.
-        fds: descriptors that it inherits, by the same numbers.
     """
 
-    def __init__(self, unshare: Unshare | None = None, fds: Sequence[int] = ()) -> None:
+    def __init__(self, unshare: Unshare | None = None) -> None:
         argv = [sys.executable, "-P", "-m", "jupyter_containers.image.unpack"]
-        self._process = subprocess.Popen(
-            unshare(argv) if unshare else argv,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=_environment(),
-            cwd="/",
-            text=True,
-            pass_fds=fds,
-        )
+        self._orders, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                unshare(argv) if unshare else argv,
+                stdin=theirs,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=_environment(),
+                cwd="/",
+                text=True,
+            )
 
     def __enter__(self) -> Program:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+        self._orders.close()
+        for pipe in (self._process.stdout, self._process.stderr):
             if pipe:
                 with contextlib.suppress(OSError):
                     pipe.close()
@@ -64,12 +67,35 @@ class Program:
         self.tell(order)
         return self.answer(progress)
 
-    def tell(self, order: dict[str, Any]) -> None:
-        """Give an *order* whose result :meth:`answer` will be."""
-        assert self._process.stdin
-        with contextlib.suppress(BrokenPipeError):  # the answer tells
-            self._process.stdin.write(json.dumps(order) + "\n")
-            self._process.stdin.flush()
+    def stream(
+        self, order: dict[str, Any], fds: Mapping[str, int], size: int = 1 << 20
+    ) -> Generator[bytes, None, dict[str, Any]]:
+        """What *order* writes to its descriptor ``output``, in pieces of at most *size* bytes; returns its result.
+
+        Raises:
+            ContainersError: as the program found. Whoever stops reading ends the program.
+        """
+        reading, writing = os.pipe()
+        with os.fdopen(reading, "rb", buffering=0) as pipe:
+            try:
+                self.tell(order, {**fds, "output": writing})
+            finally:
+                os.close(writing)
+            try:
+                while data := pipe.read(size):
+                    yield data
+            except BaseException:
+                self.abandon()
+                raise
+        return self.answer()
+
+    def tell(self, order: dict[str, Any], fds: Mapping[str, int] | None = None) -> None:
+        """Give an *order* whose result :meth:`answer` will be; *fds* are descriptors that it needs, by name."""
+        fds = fds or {}
+        data = json.dumps({**order, "descriptors": list(fds)}).encode() + b"\n"
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the answer tells
+            sent = socket.send_fds(self._orders, [data], list(fds.values()))
+            self._orders.sendall(data[sent:])
 
     def answer(self, progress: Callable[[int], None] | None = None) -> dict[str, Any]:
         """The result of the last order.

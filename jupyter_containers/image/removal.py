@@ -129,11 +129,12 @@ def _delete(store: ImageStore, image: Image) -> Removed:
     While something is being added, its layers may be needed the next moment: then :func:`prune` removes them.
     """
     sizes = dict(zip((layer.chain_id for layer in store.chain(image)), store.sizes(image), strict=True))
-    gone, freed = [chain_id for chain_id in sizes if chain_id not in store.needed()], 0
+    needed = store.needed()
+    gone, freed = [chain_id for chain_id in sizes if chain_id not in needed], 0
 
     def layers() -> None:
         nonlocal gone, freed
-        needed = store.needed()
+        needed = store.needed()  # now
         gone = [chain_id for chain_id in sizes if chain_id not in needed]
         freed = sum(sizes[chain_id] for chain_id in gone)
         store.unpacked.remove([chain_id for chain_id in gone if store.unpacked.stamp(chain_id)])

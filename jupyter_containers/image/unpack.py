@@ -12,16 +12,16 @@ container will have, where it is root. Verbs:
     remove   paths: remove trees, whoever in the namespace owns their files
     move     source, target: rename a tree, whoever owns it; target must not exist
     changes  upper, lower (top first), owners: what a container's writable layer changes: see ``upper``
-    pack     root, output (descriptors that were inherited): write the tree as a tar: see ``pack``
+    pack     root, output (descriptors): write the tree as a tar: see ``pack``
 
-With orders from standard input it ends when that ends, at once: it never outlives who asked. A target that is not
+Orders come through standard input, a socket: a descriptor that one needs comes along, ``descriptors`` names them in
+order. It ends when its input ends, at once: it never outlives who asked. A target that is not
 finished is removed, or left for the next unpacking to remove when killed. Not here: which layers an image needs and
 where they go (``layers``). Imports are few: the first use of an image waits for them.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import posixpath
@@ -39,31 +39,44 @@ from jupyter_containers.image.tarstream import TarReader
 
 Order = dict[str, object]
 
+_CHUNK = 1 << 16
+_MOST_DESCRIPTORS = 8  # of one order
+
 
 def main(argv: list[str]) -> int:
     """Carry out the order in *argv*, or those that come in; the exit code."""
     os.umask(0)
     if len(argv) > 1:
-        return _carry_out(argv[1])
+        return _carry_out(argv[1], [])
     orders = _incoming_orders()
     while True:
-        _carry_out(orders.get())
+        _carry_out(*orders.get())
 
 
-def _carry_out(text: str) -> int:
+def _carry_out(text: str, fds: list[int]) -> int:
     try:
         order = json.loads(text)
         verb = _VERBS[order["verb"]]
+        order |= zip(order.get("descriptors", ()), fds, strict=True)
     except (KeyError, TypeError, ValueError):
         return _not_an_order("it is no JSON object with a verb")
     try:
-        return _answer("result", verb(order))
+        return _answer("result", _done(verb, order, fds))
     except KeyError as error:
         return _not_an_order(f"it lacks {error}")
     except ContainersError as error:
         return _answer("error", error.to_dict()) or 1
     except OSError as error:
         return _answer("error", LayerError(str(error), str(order["verb"])).to_dict()) or 1
+
+
+def _done(verb: Callable[[Order], Order], order: Order, fds: list[int]) -> Order:
+    """The result of an order, whose descriptors are closed then: who reads from them sees the end."""
+    try:
+        return verb(order)
+    finally:
+        for fd in fds:
+            os.close(fd)
 
 
 def _not_an_order(why: str) -> int:
@@ -136,16 +149,15 @@ def list_changes(order: Order) -> Order:
 
 
 def pack_tree(order: Order) -> Order:
-    """Pack the tree of descriptor *root* into *output*, which is closed then: its reader sees the end."""
+    """Pack the tree of descriptor *root* into *output*."""
     from jupyter_containers.image.pack import Packer  # not when a layer is unpacked
 
     _allow_descriptors()
     root, output = order["root"], order["output"]
     assert isinstance(root, int)
     assert isinstance(output, int)
-    with open(output, "wb", buffering=0) as file:  # noqa: PTH123 - a descriptor
-        packer = Packer(root, lambda data: _write_all(file, data))
-        packer.run()
+    packer = Packer(root, lambda data: write_all(output, data))
+    packer.run()
     return {"entries": packer.entries, "bytes": packer.bytes}
 
 
@@ -157,10 +169,11 @@ def _allow_descriptors() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def _write_all(file: io.FileIO, data: bytes | memoryview) -> None:
+def write_all(fd: int, data: bytes | memoryview) -> None:
+    """Write all of *data*."""
     data = memoryview(data)
     while data:
-        data = data[file.write(data) or 0 :]
+        data = data[os.write(fd, data) :]
 
 
 _VERBS: dict[str, Callable[[Order], Order]] = {
@@ -199,14 +212,24 @@ def _answer(kind: str, value: object) -> int:
     return 0
 
 
-def _incoming_orders() -> queue.SimpleQueue[str]:
-    """Orders as they come. The end of standard input ends the program, also in the middle of an order."""
-    orders: queue.SimpleQueue[str] = queue.SimpleQueue()
+def _incoming_orders() -> queue.SimpleQueue[tuple[str, list[int]]]:
+    """Orders as they come, with descriptors. The end of standard input ends the program, also amid an order."""
+    import socket  # not for an order in argv
+
+    orders: queue.SimpleQueue[tuple[str, list[int]]] = queue.SimpleQueue()
 
     def read() -> None:
-        for line in sys.stdin:
-            orders.put(line)
-        os._exit(3)
+        waiting, fds = b"", []
+        stdin = socket.socket(fileno=0)
+        while True:
+            data, more, _, _ = socket.recv_fds(stdin, _CHUNK, _MOST_DESCRIPTORS)
+            if not data:
+                os._exit(3)
+            fds += more
+            *lines, waiting = (waiting + data).split(b"\n")
+            for line in lines:  # who sends descriptors waits for the answer before the next order
+                orders.put((line.decode(), fds))
+                fds = []
 
     threading.Thread(target=read, name="orders", daemon=True).start()
     return orders

@@ -37,21 +37,8 @@ def chunks(runtime: Runtime, bundle: Path, size: int = CHUNK) -> Iterator[bytes]
 
 
 def _packed(runtime: Runtime, root: int, size: int) -> Iterator[bytes]:
-    reading, writing = os.pipe()
-    with os.fdopen(reading, "rb", buffering=0) as pipe:
-        try:
-            program = Program(None if runtime.rung == "root" else runtime.unshare, (root, writing))
-        finally:
-            os.close(writing)
-        with program:
-            program.tell({"verb": "pack", "root": root, "output": writing})
-            try:
-                while data := pipe.read(size):
-                    yield data
-            except BaseException:
-                program.abandon()
-                raise
-            program.answer()
+    with Program(None if runtime.rung == "root" else runtime.unshare) as program:
+        yield from program.stream({"verb": "pack"}, {"root": root}, size)
 
 
 def _refuse_host(bundle: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -145,14 +146,14 @@ def test_the_program_loads_little() -> None:
 
 def test_the_program_ends_with_its_caller(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "never")
-    process = subprocess.Popen(PROGRAM, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdin
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = subprocess.Popen(PROGRAM, stdin=theirs, stdout=subprocess.PIPE, text=True)
     text = json.dumps({"verb": "unpack", "blob": f"{tmp_path}/never", "target": f"{tmp_path}/out", "owners": OWNERS})
-    process.stdin.write(text + "\n")
-    process.stdin.flush()
+    ours.sendall(text.encode() + b"\n")
     time.sleep(0.2)
     assert process.poll() is None
-    process.stdin.close()
+    ours.close()
     assert process.wait(5) == 3
     assert process.stdout
     process.stdout.close()
