@@ -58,7 +58,7 @@ def filled(document: Heredoc, lines: Iterator[str]) -> Heredoc:
             return replace(document, content="".join(content))
         content.append(line)
     mend = f"Put {document.name} alone on the line after the last one."
-    raise Fault(f"the here-document {document.name} has no end", f"<<{document.name}", mend)
+    raise Fault(f"the here-document {document.name} has no end", "<<", mend)
 
 
 def text_with(text: str, documents: Iterable[Heredoc]) -> str:

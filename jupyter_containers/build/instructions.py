@@ -7,6 +7,7 @@ https://docs.docker.com/reference/dockerfile/.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -23,7 +24,7 @@ class Heredoc:
     Args:
         name: the word that ends it, and the file's name where it is copied.
         content: its lines as written, ends of lines included. Those of ``COPY`` and ``ADD`` have lost their leading
-            tabs already where *chomp* says so; :attr:`chomped` gives any.
+            tabs already where *chomp* says so; :attr:`chomped` is any without them.
         expand: whether variables in it are replaced, by us for ``COPY`` and ``ADD``, by the shell for ``RUN``: the
             word was written without quotes.
         chomp: ``<<-``, leading tabs don't belong to it.
@@ -41,7 +42,7 @@ class Heredoc:
         """The content without what ``<<-`` takes away."""
         if not self.chomp:
             return self.content
-        return "".join(line.lstrip("\t") for line in self.content.splitlines(keepends=True))
+        return re.sub(r"^\t+", "", self.content, flags=re.MULTILINE)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from jupyter_containers.build.instructions import Heredoc
 from jupyter_containers.build.source import Fault, Location, Source
 from jupyter_containers.build.words import SPACES
 
-_DIRECTIVE = re.compile(r"([a-zA-Z][a-zA-Z0-9]*)[\t\n\f\r ]*=[\t\n\f\r ]*(.+?)[\t\n\f\r ]*")
+_DIRECTIVE = re.compile(r"([a-zA-Z][a-zA-Z0-9]*)[\t\f\r ]*=(.+)")
 _DIRECTIVES = ("syntax", "escape", "check")
 _HEREDOC_KEYWORDS = ("ADD", "COPY", "RUN")
 _LONGEST_LINE = 65535  # bytes; bufio.MaxScanTokenSize
@@ -84,8 +84,9 @@ def node(line: str, escape: str, location: Location) -> Node:
     found = Node(location, keyword, line.strip(SPACES), flags)
     if keyword.upper() != "ONBUILD":
         return replace(found, arguments=arguments.parse(keyword, rest, escape))
-    if rest.upper().startswith("ONBUILD"):  # never any deeper: it is refused later
-        return replace(found, child=Node(location, rest.split()[0], rest))
+    inner = arguments.split_line(rest, escape)[0]
+    if inner.upper() == "ONBUILD":  # never any deeper: it is refused later
+        return replace(found, child=Node(location, inner, rest))
     return replace(found, child=node(rest, escape, location)) if rest else found
 
 
@@ -179,15 +180,15 @@ def _directives(source: Source) -> Directives:
         location = Location(number, number, source)
         if name in found:
             raise location.error(f"only one {name} parser directive can be used", name)
-        if name == "escape" and value not in ("\\", "`"):
+        found[name] = value.partition(" ")[0]
+        if name == "escape" and not below and value not in ("\\", "`"):
             raise location.error(f"invalid escape token {value!r:.40}", value, "It can be \\ or `.")
-        found[name] = value if name == "escape" else value.partition(" ")[0]
     if below:
-        found.pop("escape", None)  # only what comes before any other comment
+        found.pop("escape", None)  # for it a `#!` line is a comment, and no directive comes after one
     return Directives(**found)
 
 
 def _directive(line: str) -> tuple[str, str]:
     text = line.rstrip("\r").lstrip(SPACES)
     match = _DIRECTIVE.fullmatch(text[1:].lstrip(SPACES)) if text.startswith("#") else None
-    return (match[1].lower(), match[2]) if match else ("", "")
+    return (match[1].lower(), match[2].strip("\t\f\r ")) if match else ("", "")

@@ -6,6 +6,7 @@ carried out) can still show the lines. Not here: what is a fault.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -71,9 +72,10 @@ class Location:
     def _find(self, near: str) -> tuple[int, int]:
         """Line and column, both from 1."""
         shown = self.source.lines[self.first - 1 : self.last]
-        for number, line in enumerate(shown, self.first):
-            if near and near in line:
-                return number, _column(line, near)
+        for word in (near, near[:12]):  # a long one may go on on the next line
+            for number, line in enumerate(shown, self.first):
+                if word and word in line:
+                    return number, _column(line, word)
         text = shown[0] if shown else ""
         return self.first, len(text) - len(text.lstrip()) + 1
 
@@ -96,10 +98,12 @@ def excerpt(location: Location, line: int, column: int) -> str:
     return "\n".join([f"{location.source.name}:{line}", _RULE, *shown, _RULE])
 
 
-def suggestion(word: str, candidates: list[str]) -> str:
-    """``Did you mean X?`` in the case that *word* is written in, or all *candidates* where none is near."""
-    upper = {candidate.upper(): candidate for candidate in candidates}
-    return suggest(word.upper(), upper) or f"These can be: {', '.join(candidates)}."
+def suggestion(word: str, candidates: Collection[str], prefix: str = "") -> str:
+    """``Did you mean X?``, or what can be written where nothing is near; case does not count."""
+    near = suggest(word.upper(), [candidate.upper() for candidate in candidates])
+    found = next((one for one in candidates if near == f"Did you mean {one.upper()}?"), None)
+    known = ", ".join(f"{prefix}{candidate}" for candidate in candidates)
+    return f"Did you mean {prefix}{found}?" if found else f"Known are {known}."
 
 
 def _column(line: str, near: str) -> int:

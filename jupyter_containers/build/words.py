@@ -20,7 +20,7 @@ from jupyter_containers.build.source import Fault
 SPACES = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
 _SPACE = re.compile(f"[{SPACES}]+")
 _SPECIAL_PARAMETERS = "@*#?-$!0"
-_MAX_DEPTH = 100
+_MAX_DEPTH = 50
 _MAX_SIZE = 1 << 20
 
 
