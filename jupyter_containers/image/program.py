@@ -35,7 +35,7 @@ class Program:
         with theirs:
             self._process = subprocess.Popen(
                 unshare(argv) if unshare else argv,
-                stdin=theirs,
+                stdin=theirs.fileno(),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env=_environment(),
