@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import builtins
+import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from jupyter_containers.config import Settings
@@ -20,7 +22,7 @@ from jupyter_containers.run import inspect
 from jupyter_containers.run.asking import Ask, Asking
 from jupyter_containers.run.bundle import Bundles, Draft, Extra, Source, command_line, with_volume_names
 from jupyter_containers.run.foreground import Caller, Foreground, OnOutput, Pipes, follow
-from jupyter_containers.run.records import Record, Records
+from jupyter_containers.run.records import BUILDER, Record, Records
 from jupyter_containers.run.runtime import Connection, Exit, Knock, Runtime, mapped
 
 _LEAST_CPUS = 0.01
@@ -83,8 +85,17 @@ class Containers:
         with self._images.nobody_begins() as nobody:
             for container_id in self.records.unknown() if nobody else ():
                 bundle = self.records.folder / container_id
-                if self.runtime.state(bundle)["status"] == "created":
+                if self._is_abandoned(bundle):
                     self.runtime.delete(bundle)
+
+    def _is_abandoned(self, bundle: Path) -> bool:
+        """Whether a container without a record, which nobody is just making, is nobody's; a build's has a process."""
+        status = self.runtime.state(bundle)["status"]
+        try:
+            builder = json.loads((bundle / BUILDER).read_bytes())
+            return status in ("created", "stopped") and not self.runtime.is_alive(builder["pid"], builder["started"])
+        except (OSError, ValueError, KeyError):
+            return bool(status == "created")
 
     # -- making ------------------------------------------------------------------------------------------------
 

@@ -39,10 +39,12 @@ class Packer:
     Args:
         root: descriptor of its directory.
         write: takes all of what it is given.
+        holes: keep them; without, a file gives the same bytes on file systems that make other holes.
     """
 
-    def __init__(self, root: int, write: Write) -> None:
+    def __init__(self, root: int, write: Write, holes: bool = True) -> None:
         self.entries = self.bytes = 0
+        self._holes = holes
         self._root, self._write = root, write
         self._linked: dict[tuple[int, int], bytes] = {}
         self._waiting: list[bytes] = []  # small pieces, written together
@@ -55,7 +57,7 @@ class Packer:
             LayerError: a name is longer than tars can have, or a file can't be read.
         """
         walk = [(os.open(".", DIRECTORY, dir_fd=self._root), b"")]
-        names = [_names(walk[0][0])]
+        names = [self._names(walk[0][0], b"")]
         try:
             while walk:
                 at, folder = walk[-1]
@@ -65,7 +67,7 @@ class Packer:
                     names.pop()
                 elif (down := self._pack(at, name, folder + name)) is not None:
                     walk.append((down, folder + name + b"/"))
-                    names.append(_names(down))
+                    names.append(self._names(*walk[-1]))
         finally:
             for at, _ in walk:
                 os.close(at)
@@ -77,6 +79,10 @@ class Packer:
         if self._waiting:
             self._write(b"".join(self._waiting))
             self._waiting, self._held = [], 0
+
+    def _names(self, at: int, folder: bytes) -> Iterator[bytes]:
+        """The names to pack of directory *at*, whose path is *folder* (with a slash at its end), in order."""
+        return iter(sorted(os.fsencode(name) for name in os.listdir(at)))
 
     def _pack(self, at: int, name: bytes, path: bytes) -> int | None:
         """Pack what *name* is in directory *at*; of a directory, a descriptor to go on with."""
@@ -117,7 +123,7 @@ class Packer:
             entry = _entry(path, status)
             entry.size = entry.real_size = status.st_size
             _describe(entry, fd)
-            if status.st_blocks * 512 < status.st_size:
+            if self._holes and status.st_blocks * 512 < status.st_size:
                 _find_holes(entry, fd)
             self._header(entry)
             self._content(entry, fd)
@@ -181,10 +187,6 @@ def _target(at: int, name: bytes) -> bytes:
         if error.errno != errno.EINVAL:
             raise
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from error
-
-
-def _names(fd: int) -> Iterator[bytes]:
-    return iter(sorted(os.fsencode(name) for name in os.listdir(fd)))
 
 
 def _entry(path: bytes, status: os.stat_result) -> Entry:

@@ -50,10 +50,17 @@ class Source:
 
 @dataclass(frozen=True)
 class Extra:
-    """Files of a cell that its container sees read-only: path inside -> (content, mode)."""
+    """What a container has that nobody's options say: a cell's files, the mounts of a build's step.
+
+    Attributes:
+        files: seen read-only: path inside -> (content, mode).
+        writable: files of the host that may be written: path inside -> path.
+        mounts: mounts as config.json has them.
+    """
 
     files: Mapping[str, tuple[bytes, int]] = field(default_factory=dict)
     writable: Mapping[str, Path] = field(default_factory=dict)
+    mounts: Sequence[Mapping[str, Any]] = ()
 
 
 def command_line(options: RunOptions, config: Mapping[str, Any]) -> list[str]:
@@ -219,7 +226,7 @@ def with_volume_names(options: RunOptions) -> RunOptions:
     return replace(options, volumes=volumes) if volumes != options.volumes else options
 
 
-def _extra_mounts(bundle: Path, extra: Extra) -> Iterable[dict[str, Any]]:
+def _extra_mounts(bundle: Path, extra: Extra) -> Iterable[Mapping[str, Any]]:
     for number, (destination, (content, mode)) in enumerate(extra.files.items()):
         text = _text(content)
         if text is not None:
@@ -231,6 +238,7 @@ def _extra_mounts(bundle: Path, extra: Extra) -> Iterable[dict[str, Any]]:
         yield _bind(destination, path, "ro")
     for destination, path in extra.writable.items():
         yield _bind(destination, path, "rw")
+    yield from extra.mounts
 
 
 def _text(content: bytes) -> str | None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from jupyter_containers.errors import Conflict, InvalidArgument, NotFound, suggest
 
+BUILDER = "builder.json"  # in a container without a record: pid and start time of the process that builds with it
 _FILE = "container.json"
 _LEFT = [
     "brave",
