@@ -41,9 +41,8 @@ Config = dict[str, Any]
 DEFAULT_SHELL = ("/bin/sh", "-c")
 _CONTEXT = values.Context("", {})
 _PORT = re.compile(
-    r"(?:(?:(?P<ip>.*):)?(?P<host>[0-9]+(?:-[0-9]+)?)?:)?(?P<first>[0-9]+)(?:-(?P<last>[0-9]+))?(?:/(?P<protocol>[a-zA-Z]*))?"
-)
-    r"(?:(?:(?P<ip>.*):)?(?P<host>[0-9]+(?:-[0-9]+)?)?:)?(?P<first>[0-9]+)(?:-(?P<last>[0-9]+))?(?:/(?P<protocol>\w*))?"
+    r"(?:(?:(?P<ip>.*):)?(?P<host>[0-9]+(?:-[0-9]+)?)?:)?"
+    r"(?P<first>[0-9]+)(?:-(?P<last>[0-9]+))?(?:/(?P<protocol>[a-zA-Z]*))?"
 )
 _PROTOCOLS = ("tcp", "udp", "sctp")
 _TIMES = {
