@@ -32,6 +32,9 @@ class Arguments:
     json: bool = False
 
 
+NONE = Arguments()
+
+
 def split_line(line: str, escape: str) -> tuple[str, tuple[str, ...], str]:
     """Keyword, flags and the rest of an instruction's line."""
     keyword, *rest = _BLANKS.split(line.strip(SPACES), maxsplit=1)
@@ -71,7 +74,7 @@ def parse(keyword: str, text: str, escape: str) -> Arguments:
         Fault: a JSON list that is not of strings, or a name without a value.
     """
     form = _FORMS.get(keyword.upper())
-    return form(text, escape) if form and text else Arguments()
+    return form(text, escape) if form and text else NONE
 
 
 def _skip_spaces(text: str, at: int) -> int:
@@ -164,7 +167,7 @@ def _healthcheck(text: str, _: str) -> Arguments:
     """``NONE``, or a kind and a command in shell or exec form."""
     kind = text[: next((at for at, character in enumerate(text) if character in SPACES), len(text))]
     rest = text[len(kind) :].lstrip(SPACES)
-    command = _list_or_text(rest, _) if rest else Arguments()
+    command = _list_or_text(rest, _) if rest else NONE
     return Arguments((kind, *command.words), command.json)
 
 

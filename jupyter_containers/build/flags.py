@@ -16,7 +16,16 @@ from jupyter_containers.build.source import Fault, suggestion
 SWITCH, TEXT, LIST = "switch", "text", "list"
 Kinds = Mapping[str, str]
 
-_NANOSECONDS = {"ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
+_NANOSECONDS = {
+    "ns": 1,
+    "us": 10**3,
+    "µs": 10**3,
+    "μs": 10**3,
+    "ms": 10**6,
+    "s": 10**9,
+    "m": 60 * 10**9,
+    "h": 3600 * 10**9,
+}
 _PART = re.compile(r"([0-9]{1,19}(?:\.[0-9]{0,19})?|\.[0-9]{1,19})(ns|us|µs|μs|ms|s|m|h)")
 _MINIMUM = _NANOSECONDS["ms"]
 
@@ -72,7 +81,9 @@ def nanoseconds(flags: Flags, name: str) -> int:
         return 0
     parts = _PART.findall(text)
     if "".join(map("".join, parts)) != text.lstrip("+-") or not parts or len(text) - len(text.lstrip("+-")) > 1:
-        raise Fault(f"invalid duration {text!r:.40} of --{name}", text, "Write a number and h, m, s or ms, as in 1m30s.")
+        raise Fault(
+            f"invalid duration {text!r:.40} of --{name}", text, "Write a number and h, m, s or ms, as in 1m30s."
+        )
     sign = -1 if text.startswith("-") else 1
     found = sign * int(sum(Fraction(f"0{number}0") * _NANOSECONDS[unit] for number, unit in parts))
     if found and not _MINIMUM <= found < 1 << 63:

@@ -51,7 +51,7 @@ def filled(document: Heredoc, lines: Iterator[str]) -> Heredoc:
     Raises:
         Fault: the line that ends it does not come.
     """
-    content = []
+    content: list[str] = []
     for line in lines:
         end = line.rstrip("\r\n")
         if (end.lstrip("\t") if document.chomp else end) == document.name:

@@ -268,6 +268,6 @@ class Maintainer(Instruction):
 
 KEYWORDS = tuple(
     kind.keyword
-    for kind in (Add, Arg, Cmd, Copy, Entrypoint, Env, Expose, From, Healthcheck, Label, Maintainer, Onbuild, Run, Shell,
-                 Stopsignal, User, Volume, Workdir)
+    for kind in (Add, Arg, Cmd, Copy, Entrypoint, Env, Expose, From, Healthcheck, Label, Maintainer, Onbuild, Run,
+                 Shell, Stopsignal, User, Volume, Workdir)
 )  # fmt: skip

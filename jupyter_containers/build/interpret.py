@@ -168,7 +168,9 @@ def _healthcheck(node: Node, given: Flags, _: str) -> Healthcheck:
             test = ("CMD" if node.arguments.json else "CMD-SHELL", *command)
         case _:
             raise Fault(f"unknown type {kind!r:.80} in HEALTHCHECK", kind, suggestion(kind, ("CMD", "NONE")))
-    times = {name.replace("-", "_"): flags.nanoseconds(given, name) for name in _FLAGS["HEALTHCHECK"] if name != "retries"}
+    times = {
+        name.replace("-", "_"): flags.nanoseconds(given, name) for name in _FLAGS["HEALTHCHECK"] if name != "retries"
+    }
     return Healthcheck(test=test, retries=flags.count(given, "retries"), **times, **_common(node))
 
 
@@ -201,7 +203,9 @@ def _maintainer(node: Node, _: Flags, __: str) -> Maintainer:
 
 def _onbuild(node: Node, _: Flags, escape: str) -> Onbuild:
     if node.child is None:
-        raise Fault("ONBUILD requires at least one argument", mend="Write the instruction after it, as in ONBUILD RUN make.")
+        raise Fault(
+            "ONBUILD requires at least one argument", mend="Write the instruction after it, as in ONBUILD RUN make."
+        )
     inner = node.child.keyword
     if inner.upper() == "ONBUILD":
         raise Fault("chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed")

@@ -20,8 +20,8 @@ from jupyter_containers.options import values
 TYPES = ("bind", "cache", "tmpfs", "secret", "ssh")
 SHARING = ("shared", "private", "locked")
 _ALIASES = {"src": "source", "dst": "target", "destination": "target", "ro": "readonly", "rw": "readwrite"}
-_KEYS = ("type", "from", "source", "target", "readonly", "readwrite", "id", "sharing", "required", "size", "mode", "uid",
-         "gid", "env")  # fmt: skip
+_KEYS = ("type", "from", "source", "target", "readonly", "readwrite", "id", "sharing", "required", "size", "mode",
+         "uid", "gid", "env")  # fmt: skip
 _SWITCHES = ("readonly", "readwrite", "required")
 # Keys that only some types have; BuildKit accepts the others anywhere and leaves them out of account.
 _ONLY = {

@@ -10,7 +10,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from jupyter_containers.build import arguments, heredocs
+from jupyter_containers.build import heredocs
+from jupyter_containers.build.arguments import NONE, Arguments, split_line
+from jupyter_containers.build.arguments import parse as parse_arguments
 from jupyter_containers.build.instructions import Heredoc
 from jupyter_containers.build.source import Fault, Location, Source
 from jupyter_containers.build.words import SPACES
@@ -54,7 +56,7 @@ class Node:
     keyword: str
     text: str
     flags: tuple[str, ...] = ()
-    arguments: arguments.Arguments = arguments.Arguments()
+    arguments: Arguments = NONE
     child: Node | None = None
     heredocs: tuple[Heredoc, ...] = ()
 
@@ -80,11 +82,11 @@ def node(line: str, escape: str, location: Location) -> Node:
     Raises:
         Fault: its arguments are malformed.
     """
-    keyword, flags, rest = arguments.split_line(line, escape)
+    keyword, flags, rest = split_line(line, escape)
     found = Node(location, keyword, line.strip(SPACES), flags)
     if keyword.upper() != "ONBUILD":
-        return replace(found, arguments=arguments.parse(keyword, rest, escape))
-    inner = arguments.split_line(rest, escape)[0]
+        return replace(found, arguments=parse_arguments(keyword, rest, escape))
+    inner = split_line(rest, escape)[0]
     if inner.upper() == "ONBUILD":  # never any deeper: it is refused later
         return replace(found, child=Node(location, inner, rest))
     return replace(found, child=node(rest, escape, location)) if rest else found

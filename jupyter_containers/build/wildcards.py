@@ -40,11 +40,11 @@ class Wildcard:
     def from_tokens(cls, tokens: list[str]) -> Wildcard:
         """The pattern of single regular expressions, ``*`` for a star."""
         parts: list[list[str]] = [[]]
-        for token in tokens:
-            if token == "*":
+        for one in tokens:
+            if one == "*":
                 parts.append([])
             else:
-                parts[-1].append(token)
+                parts[-1].append(one)
         return cls(tuple("".join(part) for part in parts))
 
     def end(self, text: str, start: int = 0, longest: bool = True) -> int | None:
@@ -101,12 +101,12 @@ def _tokens(pattern: str) -> list[str]:
     return [_token(match[0], pattern) for match in _TOKEN.finditer(pattern)]
 
 
-def _token(token: str, pattern: str) -> str:
-    if token == "*":
-        return token
-    if token == "?":
+def _token(one: str, pattern: str) -> str:
+    if one == "*":
+        return one
+    if one == "?":
         return _ANY
-    if token.startswith("\\") and token[1:] not in ("*", "?", "\\", "}", "/"):
-        what = f"invalid escape {token} in the pattern {pattern!r:.80}"
-        raise Fault(what, token, "A backslash may stand before * ? \\ } and /.")
-    return re.escape(token[-1])
+    if one.startswith("\\") and one[1:] not in ("*", "?", "\\", "}", "/"):
+        what = f"invalid escape {one} in the pattern {pattern!r:.80}"
+        raise Fault(what, one, "A backslash may stand before * ? \\ } and /.")
+    return re.escape(one[-1])

@@ -320,7 +320,9 @@ class _Reader:
 
     def _fault(self, what: str, start: int) -> Fault:
         written = self.text[start : max(self.at, start + 2)]
-        return Fault(f"{what} in {written!r:.80}", written, "Known are ${x} ${x:-w} ${x:+w} ${x:?w} ${x#p} ${x%p} ${x/p/r}.")
+        return Fault(
+            f"{what} in {written!r:.80}", written, "Known are ${x} ${x:-w} ${x:+w} ${x:?w} ${x#p} ${x%p} ${x/p/r}."
+        )
 
 
 def _trimmed(value: str, operator: str, pattern: str) -> str:
