@@ -10,6 +10,7 @@ https://github.com/opencontainers/image-spec/blob/main/image-layout.md
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import secrets
@@ -41,12 +42,11 @@ class Area:
     """A place for blobs that are being added. See :meth:`Layout.adding`."""
 
     def __init__(self, layout: Layout, path: Path) -> None:
-        self._layout, self._path, self._count = layout, path, 0
+        self._layout, self._path, self._numbers = layout, path, itertools.count(1)  # threads share it
 
     def new(self) -> Incoming:
         """A new empty blob."""
-        self._count += 1
-        return Incoming(self._path / str(self._count), self._layout.path)
+        return Incoming(self._path / str(next(self._numbers)), self._layout.path)
 
     def check_room(self, size: int) -> None:
         """Raise StorageFull at once for what the disk cannot take, instead of filling it first."""

@@ -40,6 +40,10 @@ class NewLayer:
             "sha256:" + self._hash.hexdigest()
         )
 
+    def close(self) -> None:
+        """Nothing more will come, and where it was not finished nothing comes of it."""
+        self._blob.close()
+
     def _pass_on(self, data: bytes) -> None:
         if data:
             self._blob.write(data)

@@ -213,8 +213,11 @@ class ImageStore:
 
     def layers_of(self, manifest: media.Manifest, config: media.ImageConfig) -> Sequence[Layer]:
         """As :meth:`chain`, of an image that is perhaps not in the store yet."""
-        chain = digests.chain_ids(list(config.diff_ids))
-        rows = zip(chain, config.diff_ids, manifest.layers, strict=True)
+        return self.chain_of(config.diff_ids, manifest.layers)
+
+    def chain_of(self, diff_ids: Sequence[str], blobs: Sequence[media.Descriptor]) -> list[Layer]:
+        """As :meth:`chain`, of layers that are no image's yet, bottom first."""
+        rows = zip(digests.chain_ids(list(diff_ids)), diff_ids, blobs, strict=True)
         return [Layer(c, diff, self.layout.path(blob.digest), blob.digest, blob.size) for c, diff, blob in rows]
 
     def layers(self, image: Image, on_event: OnEvent | None = None) -> Sequence[Path]:

@@ -1,0 +1,48 @@
+"""What a build tells while it goes on, as JSON objects. Its steps run in threads; its caller hears of them in its own.
+
+::
+
+    {"type": "stage", "stage": 0, "name": "app", "base": "debian", "steps": [{"id": "0.1", "text": "RUN make"}]}
+    {"type": "step", "id": "0.1", "status": "running"}             then cached, done, failed or canceled
+    {"type": "step", "id": "0.1", "status": "done", "seconds": 1.2}
+    {"type": "output", "id": "0.1", "stream": "stdout", "text": "..."}
+    {"type": "progress", "id": "0.0", "message": {...}}             docker's, of a pull
+    {"type": "warning", "text": "...", "line": 3}
+    {"type": "image", "id": "sha256:...", "names": ["app:latest"], "seconds": 3.4}
+
+A stage's step 0 is its base. Not here: how it looks (``text.build``).
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable
+from typing import Any
+
+Event = dict[str, Any]
+OnEvent = Callable[[Event], None]
+
+
+class Events:
+    """Events on their way from the threads that send them to the one that :meth:`tell` runs in."""
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+
+    def send(self, type_: str, **values: Any) -> None:
+        """Send one; from any thread."""
+        self._queue.put({"type": type_, **values})
+
+    def end(self) -> None:
+        """No more will come."""
+        self._queue.put(None)
+
+    def tell(self, on_event: OnEvent) -> None:
+        """Pass events on until :meth:`end`."""
+        while (event := self._queue.get()) is not None:
+            on_event(event)
+
+
+def step_id(stage: int, number: int) -> str:
+    """The name of a step; *number* 0 is the stage's base."""
+    return f"{stage}.{number}"

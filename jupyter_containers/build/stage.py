@@ -1,0 +1,197 @@
+"""Carries out one stage: instruction by instruction, from state to state.
+
+What only changes the configuration costs nothing. What makes files is looked up in the cache first, by a key of all that
+it depends on: the files below (not how they came to be), the instruction once expanded, what it reads. So a changed
+``LABEL`` or ``ENV`` that no later step uses leaves these cached, and so does a step that was done again and gave the
+same. Not here: how layers are made (``layering``, ``running``, ``transfer``), which stages there are (``builder``).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from jupyter_containers.build import configure, scope
+from jupyter_containers.build.cache import Result, key_of
+from jupyter_containers.build.dockerfile import instruction as parsed
+from jupyter_containers.build.events import step_id
+from jupyter_containers.build.expand import expand
+from jupyter_containers.build.instructions import Arg, Instruction, Maintainer, Run, Transfer, Workdir
+from jupyter_containers.build.plan import StagePlan
+from jupyter_containers.build.sandbox import Cancelled
+from jupyter_containers.build.state import Layer, State
+from jupyter_containers.errors import ContainersError, DockerfileError, InvalidArgument, StorageFull
+
+if TYPE_CHECKING:
+    from jupyter_containers.build.builder import Build
+
+Made = tuple[Layer | None, int]
+Make = Callable[[], Made]
+
+
+@dataclass(frozen=True)
+class Step:
+    """An instruction that is about to make files, with what it may depend on.
+
+    Attributes:
+        id: its name in events. state: what is there before it.
+        args: build arguments that are in scope and not hidden by ``ENV``.
+    """
+
+    id: str
+    instruction: Instruction
+    state: State
+    args: Mapping[str, str]
+
+
+class StageBuild:
+    """One stage on its way."""
+
+    def __init__(self, build: Build, plan: StagePlan, base: State) -> None:
+        self._build, self._plan, self._state = build, plan, base
+        self._args: dict[str, str] = {}
+        self._past = configure.State()
+        self._number = 0
+
+    def run(self) -> State:
+        """The state after its last instruction.
+
+        Raises:
+            DockerfileError: an instruction is wrong or failed, at its line.
+            Cancelled: another stage failed.
+        """
+        for text in self._triggers():
+            self._do(parsed(text, "ONBUILD"))
+        for instruction in self._plan.stage.instructions:
+            self._do(instruction)
+        return self._state
+
+    def _triggers(self) -> list[str]:
+        """What the base wants done first; it is not handed down."""
+        triggers = [str(text) for text in self._state.config.get("OnBuild") or []]
+        if triggers:
+            config = {key: value for key, value in self._state.config.items() if key != "OnBuild"}
+            self._state = replace(self._state, config=config)
+        return triggers
+
+    def _do(self, instruction: Instruction) -> None:
+        self._build.sandbox.running.check()
+        self._number += 1
+        with self._told() as tell, _located(instruction):
+            if isinstance(instruction, Arg):
+                self._declare(instruction)
+                return
+            wanted = expand(instruction, self._variables(), self._build.escape)
+            step = Step(self._id, wanted, self._state, self._unhidden())
+            if isinstance(wanted, Run):
+                self._made(self._build.runs.prepare(step), tell)
+            elif isinstance(wanted, Transfer):
+                self._made(self._build.transfers.prepare(step), tell)
+            else:
+                self._configure(wanted, tell)
+        self._past = self._past.after(instruction)
+
+    @property
+    def _id(self) -> str:
+        return step_id(self._plan.stage.index, self._number)
+
+    # --- variables ---
+
+    def _variables(self) -> dict[str, str]:
+        """What words are expanded with: ``ENV`` hides ``ARG``."""
+        return {**self._args, **self._state.env}
+
+    def _unhidden(self) -> dict[str, str]:
+        env = self._state.env
+        return {name: value for name, value in self._args.items() if name not in env}
+
+    def _declare(self, instruction: Arg) -> None:
+        build = self._build
+        found = scope.declare(instruction, self._variables(), build.request.args, build.globals, build.escape)
+        self._args |= {name: value for name, value in found.items() if value is not None}
+        self._state = self._state.then(instruction.text)
+
+    # --- the configuration ---
+
+    def _configure(self, instruction: Instruction, tell: Callable[[str], None]) -> None:
+        if isinstance(instruction, Workdir):
+            self._made(self._build.transfers.folder(self._step_of(instruction)), tell)
+        config = configure.apply(dict(self._state.config), instruction, self._past)
+        if isinstance(instruction, Maintainer):
+            self._state = replace(self._state, author=instruction.name)
+        if isinstance(instruction, Workdir) and self._state.history and self._last_was(instruction):
+            self._state = replace(self._state, config=config)
+        else:
+            self._state = self._state.then(instruction.text, config=config)
+
+    def _last_was(self, instruction: Instruction) -> bool:
+        return bool(self._state.history[-1].get("created_by") == instruction.text)
+
+    def _step_of(self, instruction: Instruction) -> Step:
+        return Step(self._id, instruction, self._state, self._unhidden())
+
+    # --- files ---
+
+    def _made(self, prepared: Prepared | None, tell: Callable[[str], None]) -> None:
+        """The state with the layer of a step, from the cache or made now."""
+        if prepared is None:
+            return
+        build, key = self._build, key_of(*prepared.key)
+        result = build.cached(key)
+        if result is not None:
+            tell("cached")
+        else:
+            with build.cache.making(key):
+                result = build.cached(key) or self._make(key, prepared)
+        build.note(key, result)
+        self._state = self._state.then(prepared.created_by, result.layer)
+
+    def _make(self, key: str, prepared: Prepared) -> Result:
+        layer, size = prepared.make()
+        after = self._state.then("", layer).chain_id
+        result = Result(layer, after, size, prepared.created_by)
+        self._build.cache.put(key, result)
+        return result
+
+    @contextmanager
+    def _told(self) -> Iterator[Callable[[str], None]]:
+        """Tell how the step goes on; the block may say how it ended."""
+        send, begun, ends = self._build.events.send, time.monotonic(), ["done"]
+        send("step", id=self._id, status="running")
+        try:
+            yield lambda status: ends.append(status)
+        except BaseException as error:
+            ends.append("canceled" if isinstance(error, Cancelled) else "failed")
+            raise
+        finally:
+            send("step", id=self._id, status=ends[-1], seconds=time.monotonic() - begun)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A step that makes files: what its result depends on, and how to get it.
+
+    Attributes:
+        key: JSON data, for :func:`cache.key_of`. make: the layer (None for none) and its bytes.
+        created_by: for the history.
+    """
+
+    key: tuple[object, ...]
+    make: Make
+    created_by: str
+
+
+@contextmanager
+def _located(instruction: Instruction) -> Iterator[None]:
+    """What fails inside is said at the instruction's place."""
+    try:
+        yield
+    except (DockerfileError, Cancelled, StorageFull):
+        raise
+    except ContainersError as error:
+        what = f"{error.where}: {error.what}" if error.where else error.what
+        near = error.where if isinstance(error, InvalidArgument) else ""
+        raise instruction.location.error(what, near, error.mend) from error
