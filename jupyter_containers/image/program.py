@@ -1,4 +1,4 @@
-"""Running ``image.unpack`` as a program, in the user namespace of the containers where there is one.
+"""Running ``image.unpack`` (or one with more verbs) as a program, in the containers' user namespace where there is one.
 
 One process serves many orders, one at a time; it ends with the block that opened it, or with us. Orders go through a
 socket, so that descriptors can come along.
@@ -22,15 +22,19 @@ from jupyter_containers.errors import ContainersError, LayerError
 Unshare = Callable[[list[str]], list[str]]
 
 
+UNPACK = "jupyter_containers.image.unpack"
+
+
 class Program:
-    """A running ``image.unpack``. Use as a context manager.
+    """A running program that carries out orders (``orders``). Use as a context manager.
 
     Args:
         unshare: makes of a command one that runs it inside the namespace; None where we are root already.
+        module: what runs.
     """
 
-    def __init__(self, unshare: Unshare | None = None) -> None:
-        argv = [sys.executable, "-P", "-m", "jupyter_containers.image.unpack"]
+    def __init__(self, unshare: Unshare | None = None, module: str = UNPACK) -> None:
+        argv = [sys.executable, "-P", "-m", module]
         self._orders, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(

@@ -215,7 +215,7 @@ class ImageStore:
         """As :meth:`chain`, of an image that is perhaps not in the store yet."""
         return self.chain_of(config.diff_ids, manifest.layers)
 
-    def chain_of(self, diff_ids: Sequence[str], blobs: Sequence[media.Descriptor]) -> list[Layer]:
+    def chain_of(self, diff_ids: Sequence[str], blobs: Sequence[media.Descriptor]) -> Sequence[Layer]:
         """As :meth:`chain`, of layers that are no image's yet, bottom first."""
         rows = zip(digests.chain_ids(list(diff_ids)), diff_ids, blobs, strict=True)
         return [Layer(c, diff, self.layout.path(blob.digest), blob.digest, blob.size) for c, diff, blob in rows]
