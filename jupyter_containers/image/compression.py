@@ -13,7 +13,7 @@ import lzma
 import queue
 import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from jupyter_containers.errors import DigestMismatch, LayerError
@@ -24,14 +24,17 @@ ZSTD_FEED = 2048
 ZSTD_WINDOW = 128 << 20
 XZ_MEMORY = 256 << 20
 
-MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ\x00": "xz"}
+Magic = Mapping[bytes, str]
+
+MAGIC: Magic = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ\x00": "xz"}
+BZIP2: Magic = {b"BZh": "bzip2"}  # no layer is, but what ADD unpacks may be
 
 
-def detect(head: bytes) -> str:
-    """``"gzip"``, ``"zstd"``, ``"xz"`` or ``"none"``, by the first bytes of a blob."""
+def detect(head: bytes, more: Magic | None = None) -> str:
+    """``"gzip"``, ``"zstd"``, ``"xz"``, one of *more*, or ``"none"``, by the first bytes of a blob."""
     if head[1:4] == b"\x2a\x4d\x18" and 0x50 <= head[0] <= 0x5F:
         return "zstd"  # it starts with a skippable frame
-    return next((kind for magic, kind in MAGIC.items() if head.startswith(magic)), "none")
+    return next((kind for magic, kind in (*MAGIC.items(), *(more or {}).items()) if head.startswith(magic)), "none")
 
 
 def inflate(kind: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
@@ -47,9 +50,11 @@ def inflate(kind: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
             yield from _unzstd(chunks)
         elif kind == "xz":
             yield from _unxz(chunks)
+        elif kind == "bzip2":
+            yield from _unbzip2(chunks)
         else:
             yield from chunks
-    except (zlib.error, lzma.LZMAError, MemoryError) as error:
+    except (zlib.error, lzma.LZMAError, MemoryError, _BadBzip2) as error:
         raise LayerError(f"damaged {kind} data ({error})", mend="Fetch or save the image again.") from None
 
 
@@ -107,6 +112,34 @@ def _unxz(chunks: Iterator[bytes]) -> Iterator[bytes]:
         raise _truncated("xz")
 
 
+class _BadBzip2(Exception):
+    """The data is no bzip2 stream; its module says so by an OSError."""
+
+
+def _unbzip2(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    import bz2  # only for what ADD unpacks
+
+    stream = None
+    for chunk in chunks:
+        data, more = chunk, True
+        while data or more:
+            if stream is None or stream.eof:
+                more = False
+                if not data:
+                    break
+                stream = bz2.BZ2Decompressor()
+            try:
+                out = stream.decompress(data, STEP)
+            except OSError as error:
+                raise _BadBzip2(str(error)) from None
+            data = stream.unused_data if stream.eof else b""
+            more = not stream.eof and not stream.needs_input
+            if out:
+                yield out
+    if stream is not None and not stream.eof:
+        raise _truncated("bzip2")
+
+
 def _unzstd(chunks: Iterator[bytes]) -> Iterator[bytes]:
     import zstandard  # 10 ms, for the layers that need it
 
@@ -150,15 +183,21 @@ class Stream:
         read: gives at most n bytes, ``b""`` at the end.
         ratio: most bytes out per byte in, once more than *ratio_floor* bytes are out.
         hashing: False where nobody asks for the digests.
+        more: compressions to know beside those of layers.
     """
 
     def __init__(
-        self, read: Callable[[int], bytes], ratio: int = 0, ratio_floor: int = 0, hashing: bool = True
+        self,
+        read: Callable[[int], bytes],
+        ratio: int = 0,
+        ratio_floor: int = 0,
+        hashing: bool = True,
+        more: Magic | None = None,
     ) -> None:
         self.bytes_in = self.bytes_out = 0
         self.compression = ""
         self._read, self._ratio, self._floor = read, ratio, ratio_floor
-        self._hashing = hashing
+        self._hashing, self._more = hashing, more
         self._outer, self._inner = hashlib.sha256(), hashlib.sha256()
         self._queue: queue.Queue[bytes | BaseException | None] = queue.Queue(8)
         self._stop = False
@@ -222,7 +261,7 @@ class Stream:
 
     def _produce(self) -> Iterator[bytes]:
         first = self._read(STEP)
-        self.compression = detect(first)
+        self.compression = detect(first, self._more)
         for chunk in inflate(self.compression, self._compressed(first)):
             self.bytes_out += len(chunk)
             if self.compression != "none":

@@ -1,4 +1,4 @@
-"""Running ``image.unpack`` as a program, in the user namespace of the containers where there is one.
+"""Running ``image.unpack`` (or one with more verbs) as a program, in the containers' user namespace where there is one.
 
 One process serves many orders, one at a time; it ends with the block that opened it, or with us.
 """
@@ -20,16 +20,20 @@ from jupyter_containers.errors import ContainersError, LayerError
 Unshare = Callable[[list[str]], list[str]]
 
 
+UNPACK = "jupyter_containers.image.unpack"
+
+
 class Program:
-    """A running ``image.unpack``. Use as a context manager.
+    """A running program that carries out orders (``orders``). Use as a context manager.
 
     Args:
         unshare: makes of a command one that runs it inside the namespace; None where we are root already.
         fds: descriptors that it inherits, by the same numbers.
+        module: what runs.
     """
 
-    def __init__(self, unshare: Unshare | None = None, fds: Sequence[int] = ()) -> None:
-        argv = [sys.executable, "-P", "-m", "jupyter_containers.image.unpack"]
+    def __init__(self, unshare: Unshare | None = None, fds: Sequence[int] = (), module: str = UNPACK) -> None:
+        argv = [sys.executable, "-P", "-m", module]
         self._process = subprocess.Popen(
             unshare(argv) if unshare else argv,
             stdin=subprocess.PIPE,

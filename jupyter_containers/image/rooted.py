@@ -52,15 +52,15 @@ class Tree:
     """Access beneath one directory. Use as a context manager.
 
     Args:
-        root: the directory; it must exist.
+        root: the directory, by its path or by a descriptor, which stays open; it must exist.
         opaque: name of the attribute that makes a directory opaque.
 
     Attributes:
         implied: paths of the directories made only because something beneath them was needed.
     """
 
-    def __init__(self, root: bytes, opaque: bytes) -> None:
-        self.root = os.open(root, DIRECTORY)
+    def __init__(self, root: bytes | int, opaque: bytes) -> None:
+        self.root = os.dup(root) if isinstance(root, int) else os.open(root, DIRECTORY)
         self.implied: set[bytes] = set()
         self._opaque = opaque
         self._open: OrderedDict[bytes, tuple[int, Parts]] = OrderedDict()
@@ -92,6 +92,23 @@ class Tree:
     def real(self, parts: Parts) -> Parts:
         """Where a directory is once symbolic links are resolved."""
         return self._found(parts, create=False)[1] if parts else []
+
+    def locate(self, parts: Parts) -> Parts:
+        """Where a name is once symbolic links are resolved, its own included; it need not be there.
+
+        Raises:
+            OSError: as :meth:`directory`, of the directory that it is in.
+        """
+        for _ in range(LINKS):
+            if not parts or parts[-1] in (b"", b".", b".."):
+                return self.real(parts)
+            here = self.real(parts[:-1])
+            try:
+                target = os.readlink(parts[-1], dir_fd=self.directory(here))
+            except OSError:
+                return [*here, parts[-1]]
+            parts = ([] if target.startswith(b"/") else here) + target.split(b"/")
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
 
     def _found(self, parts: Parts, create: bool) -> tuple[int, Parts]:
         path = b"/".join(parts)

@@ -2,10 +2,8 @@
 
     python -m jupyter_containers.image.unpack ['{"verb": "unpack", "blob": PATH, "target": DIR, "owners": MODE, ...}']
 
-Orders are JSON documents, one as the argument or one per line of standard input; answers are lines of JSON:
-``{"progress": bytes}`` now and then, at last ``{"result": {...}}`` or ``{"error": {...}}``
-(``errors.ContainersError.to_dict``). On rungs without root the store runs it inside the user namespace whose ids the
-container will have, where it is root. Verbs:
+How orders come and answers go is ``orders``'s. On rungs without root the store runs it inside the user namespace whose
+ids the container will have, where it is root. Verbs:
 
     unpack   blob (or fd), target (made; must not exist), owners, digest, size, diff_id, limits
     settle   target, owners, implied, whiteouts, lower (top first): see ``settle``
@@ -13,60 +11,24 @@ container will have, where it is root. Verbs:
     changes  upper, lower (top first), owners: what a container's writable layer changes: see ``upper``
     pack     root, output (descriptors that were inherited): write the tree as a tar: see ``pack``
 
-With orders from standard input it ends when that ends, at once: it never outlives who asked. A target that is not
-finished is removed, or left for the next unpacking to remove when killed. Not here: which layers an image needs and
-where they go (``layers``). Imports are few: the first use of an image waits for them.
+A target that is not finished is removed, or left for the next unpacking to remove when killed. Not here: which layers
+an image needs and where they go (``layers``). Imports are few: the first use of an image waits for them.
 """
 
 from __future__ import annotations
 
 import io
-import json
 import os
 import posixpath
-import queue
 import sys
-import threading
 from collections.abc import Callable
 
-from jupyter_containers.errors import ContainersError, InvalidArgument, LayerError
 from jupyter_containers.image.apply import LIMITS, Unpacker, opaque_attribute
 from jupyter_containers.image.compression import Stream
+from jupyter_containers.image.orders import Order, number, serve, tell_progress, texts
 from jupyter_containers.image.rooted import DIRECTORY, Tree, remove, split
 from jupyter_containers.image.settle import settle
 from jupyter_containers.image.tarstream import TarReader
-
-Order = dict[str, object]
-
-
-def main(argv: list[str]) -> int:
-    """Carry out the order in *argv*, or those that come in; the exit code."""
-    os.umask(0)
-    if len(argv) > 1:
-        return _carry_out(argv[1])
-    orders = _incoming_orders()
-    while True:
-        _carry_out(orders.get())
-
-
-def _carry_out(text: str) -> int:
-    try:
-        order = json.loads(text)
-        verb = _VERBS[order["verb"]]
-    except (KeyError, TypeError, ValueError):
-        return _not_an_order("it is no JSON object with a verb")
-    try:
-        return _answer("result", verb(order))
-    except KeyError as error:
-        return _not_an_order(f"it lacks {error}")
-    except ContainersError as error:
-        return _answer("error", error.to_dict()) or 1
-    except OSError as error:
-        return _answer("error", LayerError(str(error), str(order["verb"])).to_dict()) or 1
-
-
-def _not_an_order(why: str) -> int:
-    return _answer("error", InvalidArgument(f"not an order: {why}", "image.unpack", __doc__ or "").to_dict()) or 2
 
 
 def unpack(order: Order, progress: Callable[[int], None] | None = None) -> Order:
@@ -82,7 +44,7 @@ def unpack(order: Order, progress: Callable[[int], None] | None = None) -> Order
             Stream(lambda n: os.read(fd, n), limits["ratio"], limits["ratio_floor"]) as stream,
         ):
             unpacker = Unpacker(tree, owners, limits)
-            unpacker.run(TarReader(iter(stream)), progress or _progress)
+            unpacker.run(TarReader(iter(stream)), progress or tell_progress)
             size = order.get("size")
             stream.finish(
                 str(order.get("digest", "")), str(order.get("diff_id", "")), size if isinstance(size, int) else None
@@ -103,26 +65,26 @@ def unpack(order: Order, progress: Callable[[int], None] | None = None) -> Order
 def settle_layer(order: Order) -> Order:
     """Settle *target* upon the layers beneath: see ``settle``."""
     implied, whiteouts = (
-        [split(os.fsencode(path)) or [] for path in _list(order[key])] for key in ("implied", "whiteouts")
+        [split(os.fsencode(path)) or [] for path in texts(order[key])] for key in ("implied", "whiteouts")
     )
-    lower = [os.fsencode(path) for path in _list(order["lower"])]
+    lower = [os.fsencode(path) for path in texts(order["lower"])]
     opaque = opaque_attribute(str(order["owners"]))
     return {"changed": settle(os.fsencode(str(order["target"])), implied, whiteouts, lower, opaque)}
 
 
 def remove_trees(order: Order) -> Order:
     """Remove the trees *paths*; a path that is not there is removed already."""
-    for path in _list(order["paths"]):
+    for path in texts(order["paths"]):
         _remove(os.fsencode(path))
-    return {"removed": len(_list(order["paths"]))}
+    return {"removed": len(texts(order["paths"]))}
 
 
 def list_changes(order: Order) -> Order:
     """What *upper* changes of *lower*: pairs of docker's letter and the path."""
     from jupyter_containers.image.upper import changes  # not when a layer is unpacked
 
-    _allow_descriptors()
-    lower = [os.fsencode(path) for path in _list(order["lower"])]
+    allow_descriptors()
+    lower = [os.fsencode(path) for path in texts(order["lower"])]
     opaque = opaque_attribute(str(order["owners"]))
     found = changes(os.fsencode(str(order["upper"])), lower, opaque)
     return {"changes": [[change.kind, os.fsdecode(change.path)] for change in found]}
@@ -132,17 +94,14 @@ def pack_tree(order: Order) -> Order:
     """Pack the tree of descriptor *root* into *output*, which is closed then: its reader sees the end."""
     from jupyter_containers.image.pack import Packer  # not when a layer is unpacked
 
-    _allow_descriptors()
-    root, output = order["root"], order["output"]
-    assert isinstance(root, int)
-    assert isinstance(output, int)
-    with open(output, "wb", buffering=0) as file:  # noqa: PTH123 - a descriptor
-        packer = Packer(root, lambda data: _write_all(file, data))
+    allow_descriptors()
+    with open(number(order, "output"), "wb", buffering=0) as file:  # noqa: PTH123 - a descriptor
+        packer = Packer(number(order, "root"), lambda data: write_all(file, data))
         packer.run()
     return {"entries": packer.entries, "bytes": packer.bytes}
 
 
-def _allow_descriptors() -> None:
+def allow_descriptors() -> None:
     """One for each level of a tree: as many as the system lets us have."""
     import resource
 
@@ -150,19 +109,11 @@ def _allow_descriptors() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def _write_all(file: io.FileIO, data: bytes | memoryview) -> None:
+def write_all(file: io.FileIO, data: bytes | memoryview) -> None:
+    """Write to a pipe or file without a buffer."""
     data = memoryview(data)
     while data:
         data = data[file.write(data) or 0 :]
-
-
-_VERBS: dict[str, Callable[[Order], Order]] = {
-    "unpack": unpack,
-    "settle": settle_layer,
-    "remove": remove_trees,
-    "pack": pack_tree,
-    "changes": list_changes,
-}
 
 
 def _remove(path: bytes) -> None:
@@ -173,36 +124,18 @@ def _remove(path: bytes) -> None:
         os.close(parent)
 
 
-def _list(value: object) -> list[str]:
-    return [str(item) for item in value] if isinstance(value, list) else []
-
-
 def _dict(value: object) -> dict[str, int]:
     return {str(name): int(number) for name, number in value.items()} if isinstance(value, dict) else {}
 
 
-def _progress(count: int) -> None:
-    _answer("progress", count)
-
-
-def _answer(kind: str, value: object) -> int:
-    sys.stdout.write(json.dumps({kind: value}) + "\n")
-    sys.stdout.flush()
-    return 0
-
-
-def _incoming_orders() -> queue.SimpleQueue[str]:
-    """Orders as they come. The end of standard input ends the program, also in the middle of an order."""
-    orders: queue.SimpleQueue[str] = queue.SimpleQueue()
-
-    def read() -> None:
-        for line in sys.stdin:
-            orders.put(line)
-        os._exit(3)
-
-    threading.Thread(target=read, name="orders", daemon=True).start()
-    return orders
+VERBS: dict[str, Callable[[Order], Order]] = {
+    "unpack": unpack,
+    "settle": settle_layer,
+    "remove": remove_trees,
+    "pack": pack_tree,
+    "changes": list_changes,
+}
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    sys.exit(serve(VERBS, sys.argv, "image.unpack", __doc__ or ""))
