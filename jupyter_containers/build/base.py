@@ -12,7 +12,6 @@ import os
 import stat
 from collections.abc import Sequence
 
-from jupyter_containers.build.patterns import clean
 from jupyter_containers.build.selection import KINDS
 from jupyter_containers.errors import InvalidArgument
 from jupyter_containers.image import stack
@@ -54,18 +53,21 @@ class Base:
             self._forget_beneath(path)
         self._made[path], self._targets[path] = kind, target
 
-    def resolve(self, path: str) -> str:
+    def resolve(self, path: str, beneath: str = "") -> str:
         """Where *path* leads once symbolic links are followed, its own too; what is not there stays as it is named.
+
+        Args:
+            beneath: a real directory that *path* is relative to, and that neither ``..`` nor a link leads out of.
 
         Raises:
             InvalidArgument: links go round in circles.
         """
-        here: list[str] = []
-        todo, links = path.split("/")[::-1], 0
+        top = [part for part in beneath.split("/") if part]
+        here, todo, links = list(top), path.split("/")[::-1], 0
         while todo:
             part = todo.pop()
             if part == "..":
-                here = here[:-1]
+                here = here[:-1] if len(here) > len(top) else here
             elif part not in ("", "."):
                 at = "/".join([*here, part])
                 if self.kind(at) != "symlink":
@@ -73,9 +75,9 @@ class Base:
                     continue
                 links += 1
                 if links > LINKS:
-                    raise InvalidArgument("too many symbolic links", f"/{clean(path)}")
-                target = self._target(at)
-                here = [] if target.startswith("/") else here
+                    raise InvalidArgument("too many symbolic links", f"/{at}")
+                target = self.target(at)
+                here = list(top) if target.startswith("/") else here
                 todo += target.split("/")[::-1]
         return "/".join(here)
 
@@ -93,6 +95,19 @@ class Base:
             os.close(at)
         with open(fd, "rb") as file:  # noqa: PTH123 - a descriptor
             return file.read(limit) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
+
+    def target(self, path: str) -> str:
+        """Where the symbolic link at *path* points to."""
+        if path in self._made:
+            return self._targets[path]
+        parts = [os.fsencode(part) for part in path.split("/")]
+        at = stack.find(self._layers, parts, self._opaque)
+        if at is None:
+            return ""
+        try:
+            return os.fsdecode(os.readlink(parts[-1], dir_fd=at))
+        finally:
+            os.close(at)
 
     # --- layers ---
 
@@ -122,19 +137,6 @@ class Base:
             if hidden:
                 break
         return {name: kind for name, kind in found.items() if kind}
-
-    def _target(self, path: str) -> str:
-        """Where the symbolic link at *path* points to."""
-        if path in self._made:
-            return self._targets[path]
-        parts = [os.fsencode(part) for part in path.split("/")]
-        at = stack.find(self._layers, parts, self._opaque)
-        if at is None:
-            return ""
-        try:
-            return os.fsdecode(os.readlink(parts[-1], dir_fd=at))
-        finally:
-            os.close(at)
 
     def _forget_beneath(self, path: str) -> None:
         """What was in a directory that is replaced is gone."""

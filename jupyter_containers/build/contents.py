@@ -15,7 +15,7 @@ import json
 import os
 import stat
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from jupyter_containers.build.selection import Selected
 from jupyter_containers.errors import InvalidArgument
@@ -27,6 +27,7 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _TICK = 20_000_000  # ns: the kernel's clock for files is at most 10 ms old (CONFIG_HZ=100)
 _COARSE = 2_000_000_000  # ns: of file systems that keep whole seconds, or pairs of them
 _BUFFER = 1 << 18
+_MOST = 200_000  # files remembered in one file
 _VERSION = 1  # of the file and of what a digest is made of
 
 
@@ -40,7 +41,6 @@ class Hashes:
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
         self._path, self._new = path, False
         self._known: dict[str, str] | None = None
-        self._used: dict[str, str] = {}
 
     @property
     def known(self) -> dict[str, str]:
@@ -55,21 +55,16 @@ class Hashes:
         self._new = True
 
     def save(self) -> None:
-        """Write what is new, by rename. What has not been used for long makes room when it is most."""
+        """Write what is new, by rename."""
         if not (self._new and self._path):
             return
+        if len(self.known) > _MOST:  # mostly files as they were before a change: begin again with the newest
+            self._known = dict(list(self.known.items())[-_MOST // 2 :])
         temporary = f"{os.fspath(self._path)}.{os.getpid()}"
         with open(temporary, "w", encoding="ascii") as file:  # noqa: PTH123 - pathlib costs the worker 6 ms
             json.dump({"version": _VERSION, "files": self.known}, file)
-        os.replace(temporary, self._path)
+        os.replace(temporary, self._path)  # noqa: PTH105 - as above
         self._new = False
-
-    def keep_only(self, selected: Iterable[Selected]) -> None:
-        """Forget all files but these."""
-        keys = {key(one) for one in selected}
-        before = len(self.known)
-        self._known = {name: digest for name, digest in self.known.items() if name in keys}
-        self._new = self._new or len(self._known) != before
 
 
 def key(selected: Selected) -> str:

@@ -202,7 +202,7 @@ def _file(path: str, at: int | None, shown: str = "") -> bytes | None:
         return None
     except OSError as error:
         raise InvalidArgument(f"cannot be read: {error.strerror}", shown) from error
-    with open(fd, "rb") as file:
+    with open(fd, "rb") as file:  # noqa: PTH123 - a descriptor
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise InvalidArgument("it is no ordinary file", shown)
         data = file.read(TEXT_LIMIT + 1)

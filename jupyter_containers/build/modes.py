@@ -85,4 +85,4 @@ def _bits(who: str, what: str, mode: int, executable: bool) -> int:
         permissions = sum({_BITS[letter] for letter in what if letter in _BITS})
         permissions |= 1 if "X" in what and executable else 0
         bits |= permissions << _SHIFT[one] | (_SET_ID[one] if "s" in what else 0)
-    return bits | (0o1000 if "t" in what and who.strip("o") != "" or ("t" in what and not who) else 0)
+    return bits | (0o1000 if "t" in what and who != "o" else 0)

@@ -218,7 +218,7 @@ class _Selection:
                 self._pending.pop()
             return
         selected, verdicts, wanted = level.below.pop()
-        fd = _directory(os.path.basename(selected.path), level.fd)
+        fd = _directory(selected.path.rpartition("/")[2], level.fd)
         if fd is not None:
             levels.append(_Level(fd, selected, verdicts, []))
             self._pending += [selected] * (not wanted)

@@ -47,9 +47,7 @@ def copy(order: Order) -> Order:
 
     allow_descriptors()
     with open(number(order, "output"), "wb", buffering=0) as file:  # noqa: PTH123 - a descriptor
-        copying = Copying(order, lambda data: write_all(file, data))
-        copying.run()
-    return {"entries": copying.entries, "bytes": copying.bytes}
+        return Copying(order, lambda data: write_all(file, data)).run()
 
 
 def digest(order: Order) -> Order:
