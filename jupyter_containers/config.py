@@ -43,6 +43,7 @@ class Settings:
             certificate (docker's ``insecure-registries``); ``$JUPYTER_CONTAINERS_INSECURE_REGISTRIES``.
         token_hosts: ``REGISTRY=HOST``: token servers on another host than their registry's, which may have its
             password; ``$JUPYTER_CONTAINERS_TOKEN_HOSTS``.
+        build_cache_size: bytes of files that the build cache keeps; what was not used longest goes first.
         rung: use just this rung; for tests.
     """
 
@@ -57,4 +58,5 @@ class Settings:
         default_factory=lambda: words_from("JUPYTER_CONTAINERS_INSECURE_REGISTRIES")
     )
     token_hosts: tuple[str, ...] = field(default_factory=lambda: words_from("JUPYTER_CONTAINERS_TOKEN_HOSTS"))
+    build_cache_size: int = 10 * 1024**3
     rung: str = field(default_factory=lambda: os.environ.get("JUPYTER_CONTAINERS_RUNG", ""))

@@ -6,6 +6,7 @@
     ├── InvalidArgument         an option, a name or a value is not acceptable
     │   ├── InvalidReference    an image reference does not follow the grammar
     │   └── DockerfileError     a Dockerfile, at a line of it
+    │       └── StepFailed      a command of a build ended with a code other than 0
     ├── NotFound                no such container, network, volume, ...
     │   └── ImageNotFound       no such image in the store
     ├── Conflict                the object is in a state, or in a use, that forbids it
@@ -96,6 +97,31 @@ class DockerfileError(InvalidArgument):
     ) -> None:
         self.line, self.column, self.excerpt = line, column, excerpt
         super().__init__(what, where, mend)
+
+
+class StepFailed(DockerfileError):
+    """A command of a build ended with a code other than 0.
+
+    Args:
+        exit_code: of the command.
+        image: id of a nameless image of the files before it, to look around in.
+    """
+
+    status = 500
+
+    def __init__(
+        self,
+        what: str,
+        where: str = "",
+        mend: str = "",
+        line: int = 0,
+        column: int = 0,
+        excerpt: str = "",
+        exit_code: int = 1,
+        image: str = "",
+    ) -> None:
+        self.exit_code, self.image = exit_code, image
+        super().__init__(what, where, mend, line, column, excerpt)
 
 
 class NotFound(ContainersError):

@@ -23,6 +23,7 @@ from jupyter_containers.errors import ContainersError
 from jupyter_containers.image import media
 from jupyter_containers.image.locks import locked, try_locked
 
+FOLDER = "build-cache"  # in a store
 _STALE = 60.0  # seconds after which a temporary file is a dead process's
 
 
@@ -106,6 +107,10 @@ class BuildCache:
             with suppress(OSError, ValueError, KeyError, TypeError, ContainersError):
                 found.append(Entry(f"sha256:{path.stem}", _read(path), path.stat().st_mtime))
         return sorted(found, key=lambda entry: entry.used, reverse=True)
+
+    def size(self) -> int:
+        """Bytes of the files that all results have."""
+        return sum(entry.result.size for entry in self.entries())
 
     def prune(self, wanted: Callable[[Entry], bool], keep: int = 0) -> list[Entry]:
         """Forget results that are *wanted* away while more than *keep* bytes stay, oldest first; those forgotten.

@@ -56,15 +56,31 @@ class Layering:
         """Whether the blob of a layer is in the store."""
         return self._store.layout.has(layer.blob.digest, layer.blob.size)
 
+    def unpacking(self, layer: Layer) -> Order:
+        """What a worker needs to unpack a layer somewhere else."""
+        path = self._store.layout.path(layer.blob.digest)
+        return {"blob": str(path), "digest": layer.blob.digest, "size": layer.blob.size, "diff_id": layer.diff_id}
+
     def ask(self, order: Order) -> dict[str, Any]:
         """What a worker answers to an order that makes no layer."""
         with self._worker() as program:
             return program.call({**order, "owners": self.owners})
 
-    def of_tar(self, state: State, order: Order, fds: Mapping[str, int]) -> tuple[Layer | None, int]:
-        """The layer upon *state* whose tar a worker writes, unpacked, and the bytes of its files; None if it is empty."""
+    def stubs(self, state: State, paths: list[str]) -> list[str]:
+        """What has to be made upon *state* so that there is something at each of *paths*."""
+        return list(self.ask({"verb": "stubs", "lower": self.lower(state), "paths": paths})["stubs"])
+
+    def of_tar(
+        self, state: State, order: Order, fds: Mapping[str, int], lower: list[str] | None = None
+    ) -> tuple[Layer | None, int]:
+        """The layer upon *state* whose tar a worker writes, unpacked, and the bytes of its files; None if it is empty.
+
+        Args:
+            lower: the layers that the worker looks at, where they are not the state's.
+        """
         with self._worker() as program:
-            layer, result = self._written(program, {**order, "lower": self._lower(state)}, fds)
+            lower = self.lower(state) if lower is None else lower
+            layer, result = self._written(program, {**order, "lower": lower}, fds)
             if layer:
                 *below, top = self._chain(state.then("", layer))
                 self._store.unpacked.unpack(top, below, program)
@@ -78,7 +94,7 @@ class Layering:
         """
         order = {"verb": "layer", "upper": str(upper), "epoch": state.epoch, "stubs": stubs}
         with self._worker() as program:
-            layer, result = self._written(program, {**order, "lower": self._lower(state)}, {})
+            layer, result = self._written(program, {**order, "lower": self.lower(state)}, {})
             if layer:
                 stamp = {
                     "digest": layer.blob.digest, "diff_id": layer.diff_id, "size": layer.blob.size,
@@ -87,9 +103,7 @@ class Layering:
                 self._store.unpacked.adopt(upper, state.then("", layer).chain_id, stamp, program)
         return layer, int(result["bytes"])
 
-    def _written(
-        self, program: Program, order: Order, fds: Mapping[str, int]
-    ) -> tuple[Layer | None, dict[str, Any]]:
+    def _written(self, program: Program, order: Order, fds: Mapping[str, int]) -> tuple[Layer | None, dict[str, Any]]:
         new = NewLayer(self._area.new())
         try:
             result = _drained(program.stream({**order, "owners": self.owners}, fds), new)
@@ -98,7 +112,8 @@ class Layering:
             new.close()
         return layer, result
 
-    def _lower(self, state: State) -> list[str]:
+    def lower(self, state: State) -> list[str]:
+        """As :meth:`paths`, as an order has them."""
         return [str(path) for path in self.paths(state)]
 
     def _chain(self, state: State) -> list[Unpacked]:

@@ -98,6 +98,8 @@ def _target(dockerfile: Dockerfile, name: str) -> Stage:
         return dockerfile.stages[-1]
     if (stage := dockerfile.stage(name)) is None:
         known = [stage.name for stage in dockerfile.stages if stage.name]
-        mend = suggest(name, known) or (f"Its stages: {', '.join(known)}." if known else "None of its stages has a name.")
+        mend = suggest(name, known) or (
+            f"Its stages: {', '.join(known)}." if known else "None of its stages has a name."
+        )
         raise InvalidArgument(f"target stage {name!r:.80} could not be found", dockerfile.source.name, mend)
     return stage

@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from jupyter_containers.build import configure, scope
-from jupyter_containers.build.cache import Result, key_of
-from jupyter_containers.build.dockerfile import instruction as parsed
+from jupyter_containers.build.cache import key_of
+from jupyter_containers.build.dockerfile import trigger
 from jupyter_containers.build.events import step_id
 from jupyter_containers.build.expand import expand
 from jupyter_containers.build.instructions import Arg, Instruction, Maintainer, Run, Transfer, Workdir
@@ -64,7 +64,7 @@ class StageBuild:
             Cancelled: another stage failed.
         """
         for text in self._triggers():
-            self._do(parsed(text, "ONBUILD"))
+            self._do(trigger(text, self._plan.base.location, self._build.escape))
         for instruction in self._plan.stage.instructions:
             self._do(instruction)
         return self._state
@@ -117,18 +117,16 @@ class StageBuild:
     # --- the configuration ---
 
     def _configure(self, instruction: Instruction, tell: Callable[[str], None]) -> None:
+        before = self._state
         if isinstance(instruction, Workdir):
             self._made(self._build.transfers.folder(self._step_of(instruction)), tell)
         config = configure.apply(dict(self._state.config), instruction, self._past)
+        made_folder = self._state is not before  # and is in the history
+        self._state = (
+            replace(self._state, config=config) if made_folder else self._state.then(instruction.text, config=config)
+        )
         if isinstance(instruction, Maintainer):
             self._state = replace(self._state, author=instruction.name)
-        if isinstance(instruction, Workdir) and self._state.history and self._last_was(instruction):
-            self._state = replace(self._state, config=config)
-        else:
-            self._state = self._state.then(instruction.text, config=config)
-
-    def _last_was(self, instruction: Instruction) -> bool:
-        return bool(self._state.history[-1].get("created_by") == instruction.text)
 
     def _step_of(self, instruction: Instruction) -> Step:
         return Step(self._id, instruction, self._state, self._unhidden())
@@ -139,22 +137,9 @@ class StageBuild:
         """The state with the layer of a step, from the cache or made now."""
         if prepared is None:
             return
-        build, key = self._build, key_of(*prepared.key)
-        result = build.cached(key)
-        if result is not None:
-            tell("cached")
-        else:
-            with build.cache.making(key):
-                result = build.cached(key) or self._make(key, prepared)
-        build.note(key, result)
+        key = key_of(*prepared.key)
+        result = self._build.result(key, prepared.created_by, self._state, prepared.make, lambda: tell("cached"))
         self._state = self._state.then(prepared.created_by, result.layer)
-
-    def _make(self, key: str, prepared: Prepared) -> Result:
-        layer, size = prepared.make()
-        after = self._state.then("", layer).chain_id
-        result = Result(layer, after, size, prepared.created_by)
-        self._build.cache.put(key, result)
-        return result
 
     @contextmanager
     def _told(self) -> Iterator[Callable[[str], None]]:

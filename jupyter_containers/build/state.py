@@ -46,6 +46,7 @@ class State:
         config: the ``config`` object of an image's configuration.
         history: one object per instruction, those of the base included.
         author: ``MAINTAINER``'s.
+        about: the stage or image, for messages.
     """
 
     platform: Platform
@@ -54,6 +55,7 @@ class State:
     config: Mapping[str, Any] = field(default_factory=dict)
     history: tuple[media.JSON, ...] = ()
     author: str = ""
+    about: str = ""
 
     @property
     def diff_ids(self) -> list[str]:
@@ -113,6 +115,7 @@ def of_image(image: Image, epoch: int | None) -> State:
         image.config.run,
         tuple(image.config.history),
         str(image.config.raw.get("author") or ""),
+        image.shown,
     )
 
 

@@ -3,7 +3,7 @@
 Both are made in one pass, so that the folder can become the unpacked layer as it is. A name is removed by a whiteout
 only where something lies below; a directory that hides others says so name by name. So the tar depends on nothing but
 the two file trees: the marks that overlayfs happens to leave are not in it. Times later than the build's epoch become
-the epoch; holes of files are no part of a layer. Runs in ``worker``.
+the epoch. Runs in ``worker``.
 https://github.com/opencontainers/image-spec/blob/main/layer.md
 """
 
@@ -42,7 +42,7 @@ class UpperPacker(Packer):
                 folder, slash, name = change.path.rpartition(b"/")
                 self._removed.setdefault(folder + slash, []).append(name)
         self._upper = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        super().__init__(self._upper, write, holes=False)
+        super().__init__(self._upper, write, by_content=True)
 
     def run(self) -> None:
         """Pack all of it."""
@@ -55,11 +55,16 @@ class UpperPacker(Packer):
     def _names(self, at: int, folder: bytes) -> Iterator[bytes]:
         for name in sorted({*super()._names(at, folder), *self._removed.get(folder, ())}):
             if name in self._removed.get(folder, ()):
-                self._header(Entry(folder + _WHITEOUT + name, "file"))
+                self._whiteout(folder + _WHITEOUT + name)
             else:
                 yield name
 
-    def _pack(self, at: int, name: bytes, path: bytes) -> int | None:
+    def _whiteout(self, path: bytes) -> None:
+        entry = Entry(path, "file")
+        entry.mtime_ns = self._epoch
+        self.record(entry)
+
+    def add(self, at: int, name: bytes, path: bytes) -> int | None:
         if name.startswith(_WHITEOUT):
             raise LayerError("a name that begins with .wh. means a removal in a layer", f"entry {shown(path)!r}")
         status = os.stat(name, dir_fd=at, follow_symlinks=False)
@@ -72,9 +77,4 @@ class UpperPacker(Packer):
             return None
         if status.st_mtime_ns > self._epoch:
             os.utime(name, ns=(self._epoch, self._epoch), dir_fd=at, follow_symlinks=False)
-        return super()._pack(at, name, path)
-
-    def _header(self, entry: Entry) -> None:
-        if entry.name.rpartition(b"/")[2].startswith(_WHITEOUT):
-            entry.mtime_ns = self._epoch
-        super()._header(entry)
+        return super().add(at, name, path)

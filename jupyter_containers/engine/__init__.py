@@ -14,6 +14,7 @@ from jupyter_containers.run.records import Records
 from jupyter_containers.run.runtime import Runtime
 
 if TYPE_CHECKING:
+    from jupyter_containers.engine.builds import Builds
     from jupyter_containers.engine.containers import Containers
     from jupyter_containers.engine.images import Images
 
@@ -46,6 +47,14 @@ class Engine:
 
         self.records.prepare()
         return Containers(self.settings, self.records, self.runtime, self.images)
+
+    @cached_property
+    def builds(self) -> Builds:
+        """Builds of images, and their cache."""
+        from jupyter_containers.engine.builds import Builds
+
+        images = self.images
+        return Builds(self.settings, self.records, self.runtime, lambda: images.store, images.registries, images.using)
 
     def login(self, username: str, password: str, registry: str = "") -> dict[str, str]:
         """As docker-py's ``login``: ask the registry, then keep the credentials where docker does.

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
+from jupyter_containers.build.cache import FOLDER, BuildCache
 from jupyter_containers.config import Settings
 from jupyter_containers.engine.registries import Registries
 from jupyter_containers.errors import ImageNotFound, InvalidArgument
@@ -105,7 +106,8 @@ class Images:
     def store(self) -> ImageStore:
         """The store; its layers have the owners of the rung in use."""
         rung = self._runtime.rung
-        return ImageStore(self._home, rung, None if rung == "root" else self._runtime.unshare)
+        unshare = None if rung == "root" else self._runtime.unshare
+        return ImageStore(self._home, rung, unshare, kept=BuildCache(self._home / FOLDER))
 
     @cached_property
     def registries(self) -> Registries:

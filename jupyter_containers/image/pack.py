@@ -4,7 +4,8 @@ The tree is walked by descriptors alone and nothing in it is followed, so a cont
 while it is read cannot lead out. Entries come sorted, names without a leading ``./``, as docker exports: the same tree
 gives the same bytes. What changes while it is read is packed as it is then: a file that shrinks is filled up with
 zeros, one that is gone is left out. Sockets have no form in a tar. On ``rootless-single`` the owners that unpacking
-recorded come back. Runs in ``image.unpack``, where every file can be read; its caller is elsewhere (``run.export``).
+recorded come back. A build adds files one by one instead, from anywhere (``build.copying``). Runs in ``image.unpack``
+and ``build.worker``, where every file can be read; its caller is elsewhere (``run.export``).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from jupyter_containers.errors import LayerError
 from jupyter_containers.image import tarwriter
@@ -29,23 +30,30 @@ _KINDS = {
 _CHANGED = (errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.ENXIO)  # it is not what it was a moment before
 _BUFFER = 1 << 20
 _SEGMENTS = 1 << 14  # a file in more pieces is packed whole
+_ZEROS = bytes(1 << 16)
+_SPARSE = 1 << 20  # bytes of zeros for which a file is worth being packed as a sparse one
 
 Write = Callable[[bytes | memoryview], object]
 
 
 class Packer:
-    """Packs one tree.
+    """Packs a tree, or files one by one.
 
     Args:
-        root: descriptor of its directory.
+        root: descriptor of the tree's directory; None where files are added one by one.
         write: takes all of what it is given.
-        holes: keep them; without, a file gives the same bytes on file systems that make other holes.
+        by_content: find the holes of sparse files in what they hold, not in how the disk keeps them: the same content
+            gives the same bytes on any file system.
+
+    Attributes:
+        adjust: changes each entry before it is written; its content is not there for it.
     """
 
-    def __init__(self, root: int, write: Write, holes: bool = True) -> None:
+    def __init__(self, root: int | None, write: Write, by_content: bool = False) -> None:
         self.entries = self.bytes = 0
-        self._holes = holes
+        self.adjust: Callable[[Entry], object] = _as_it_is
         self._root, self._write = root, write
+        self._find_holes = _find_zeros if by_content else _find_holes
         self._linked: dict[tuple[int, int], bytes] = {}
         self._waiting: list[bytes] = []  # small pieces, written together
         self._held = 0
@@ -56,6 +64,7 @@ class Packer:
         Raises:
             LayerError: a name is longer than tars can have, or a file can't be read.
         """
+        assert self._root is not None
         walk = [(os.open(".", DIRECTORY, dir_fd=self._root), b"")]
         names = [self._names(walk[0][0], b"")]
         try:
@@ -65,12 +74,16 @@ class Packer:
                 if name is None:
                     os.close(walk.pop()[0])
                     names.pop()
-                elif (down := self._pack(at, name, folder + name)) is not None:
+                elif (down := self.add(at, name, folder + name)) is not None:
                     walk.append((down, folder + name + b"/"))
                     names.append(self._names(*walk[-1]))
         finally:
             for at, _ in walk:
                 os.close(at)
+        self.finish()
+
+    def finish(self) -> None:
+        """End the archive."""
         self._put(tarwriter.END)
         self.flush()
 
@@ -80,12 +93,12 @@ class Packer:
             self._write(b"".join(self._waiting))
             self._waiting, self._held = [], 0
 
-    def _names(self, at: int, folder: bytes) -> Iterator[bytes]:
-        """The names to pack of directory *at*, whose path is *folder* (with a slash at its end), in order."""
-        return iter(sorted(os.fsencode(name) for name in os.listdir(at)))
+    def add(self, at: int, name: bytes, path: bytes) -> int | None:
+        """Pack what *name* is in directory *at* as *path*; of a directory, a descriptor to go on with.
 
-    def _pack(self, at: int, name: bytes, path: bytes) -> int | None:
-        """Pack what *name* is in directory *at*; of a directory, a descriptor to go on with."""
+        Raises:
+            LayerError: as :meth:`run`.
+        """
         if len(path) > NAME_LIMIT - 1:
             raise LayerError(f"its name is longer than {NAME_LIMIT} bytes", f"entry {shown(path)!r}")
         try:
@@ -100,6 +113,19 @@ class Packer:
             if error.errno not in _CHANGED:
                 raise LayerError(f"cannot be read: {error.strerror}", f"entry {shown(path)!r}") from error
         return None
+
+    def record(self, entry: Entry, content: Iterable[bytes | memoryview] = ()) -> None:
+        """Pack an entry that is no file here, with its content (``entry.size`` bytes)."""
+        self._header(entry)
+        for piece in content:
+            self._put(bytes(piece))
+        size = tarwriter.content_size(entry)
+        self.bytes += size
+        self._put(tarwriter.padding(size))
+
+    def _names(self, at: int, folder: bytes) -> Iterator[bytes]:
+        """The names to pack of directory *at*, whose path is *folder* (with a slash at its end), in order."""
+        return iter(sorted(os.fsencode(name) for name in os.listdir(at)))
 
     # --- kinds ---
 
@@ -123,8 +149,7 @@ class Packer:
             entry = _entry(path, status)
             entry.size = entry.real_size = status.st_size
             _describe(entry, fd)
-            if self._holes and status.st_blocks * 512 < status.st_size:
-                _find_holes(entry, fd)
+            self._find_holes(entry, fd, status)
             self._header(entry)
             self._content(entry, fd)
         finally:
@@ -155,6 +180,7 @@ class Packer:
 
     def _header(self, entry: Entry) -> None:
         self.entries += 1
+        self.adjust(entry)
         self._put(tarwriter.header(entry))
 
     def _content(self, entry: Entry, fd: int) -> None:
@@ -207,8 +233,14 @@ def _describe(entry: Entry, fd: int) -> None:
             entry.xattrs[key] = os.getxattr(fd, name)
 
 
-def _find_holes(entry: Entry, fd: int) -> None:
+def _as_it_is(_: Entry) -> None:
+    pass
+
+
+def _find_holes(entry: Entry, fd: int, status: os.stat_result) -> None:
     """Note the file's data as segments, if there are holes between them; the last one marks the file's end."""
+    if status.st_blocks * 512 >= status.st_size:
+        return
     segments, at, size = [], 0, entry.real_size
     while at < size:
         try:
@@ -221,6 +253,42 @@ def _find_holes(entry: Entry, fd: int) -> None:
         segments.append((start, at - start))
         if len(segments) > _SEGMENTS:
             return
+    _note_segments(entry, segments)
+
+
+def _find_zeros(entry: Entry, fd: int, status: os.stat_result) -> None:
+    """As :func:`_find_holes`, by the zeros that the file holds, where they are worth it."""
+    size = entry.real_size
+    if size < _SPARSE:
+        return
+    segments: list[tuple[int, int]] = []
+    for at, length in _blocks(fd, size):
+        data = os.pread(fd, length, at)
+        if data == _ZEROS[: len(data)]:
+            continue
+        if segments and sum(segments[-1]) == at:
+            segments[-1] = (segments[-1][0], segments[-1][1] + length)
+        else:
+            segments.append((at, length))
+    if size - sum(length for _, length in segments) >= _SPARSE and len(segments) <= _SEGMENTS:
+        _note_segments(entry, segments)
+
+
+def _blocks(fd: int, size: int) -> Iterator[tuple[int, int]]:
+    """The blocks of a file in which there may be anything but zeros, as offset and length."""
+    at = 0
+    while at < size:
+        try:
+            at = max(at, os.lseek(fd, at, os.SEEK_DATA) // len(_ZEROS) * len(_ZEROS))
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                return
+        yield at, min(len(_ZEROS), size - at)
+        at += len(_ZEROS)
+
+
+def _note_segments(entry: Entry, segments: list[tuple[int, int]]) -> None:
+    size = entry.real_size
     if segments == [(0, size)]:
         return
     if not segments or sum(segments[-1]) < size:

@@ -81,6 +81,12 @@ def prune(store: ImageStore, wanted: Callable[[Image], bool], all_unused: bool, 
     return total
 
 
+def prune_orphans(store: ImageStore) -> int:
+    """Remove blobs and layers that no image has and the build cache remembers no more; their bytes."""
+    with store.layout.removing():
+        return _remove_orphans(store)
+
+
 def _nobody(_: str) -> dict[str, bool]:
     return {}
 

@@ -293,8 +293,11 @@ class ImageStore:
 
     def needed(self) -> set[str]:
         """Chain ids of all images, and of what else is kept."""
-        kept = self._kept.chain_ids() if self._kept else ()
-        return {layer.chain_id for image in self.list() for layer in self.chain(image)} | set(kept)
+        return self.chain_ids_of_images() | set(self._kept.chain_ids() if self._kept else ())
+
+    def chain_ids_of_images(self) -> set[str]:
+        """Chain ids of all images."""
+        return {layer.chain_id for image in self.list() for layer in self.chain(image)}
 
     def untag(self, image: Image, names: Sequence[Reference], keep: bool = False) -> bool:
         """Take *names* of an image away; whether no entry leads to it any more (with *keep*, one without a name does).

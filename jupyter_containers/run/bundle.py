@@ -9,7 +9,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
@@ -55,12 +55,12 @@ class Extra:
     Attributes:
         files: seen read-only: path inside -> (content, mode).
         writable: files of the host that may be written: path inside -> path.
-        mounts: mounts as config.json has them.
+        mounts: each gives a mount as config.json has it, once the bundle's folder is known.
     """
 
     files: Mapping[str, tuple[bytes, int]] = field(default_factory=dict)
     writable: Mapping[str, Path] = field(default_factory=dict)
-    mounts: Sequence[Mapping[str, Any]] = ()
+    mounts: Sequence[Callable[[Path], Mapping[str, Any]]] = ()
 
 
 def command_line(options: RunOptions, config: Mapping[str, Any]) -> list[str]:
@@ -238,7 +238,7 @@ def _extra_mounts(bundle: Path, extra: Extra) -> Iterable[Mapping[str, Any]]:
         yield _bind(destination, path, "ro")
     for destination, path in extra.writable.items():
         yield _bind(destination, path, "rw")
-    yield from extra.mounts
+    yield from (mount(bundle) for mount in extra.mounts)
 
 
 def _text(content: bytes) -> str | None:

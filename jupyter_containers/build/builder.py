@@ -1,0 +1,336 @@
+"""A whole build: its stages in threads, side by side where they can be, and at the end an image.
+
+While it runs it holds the store's ``adding`` lock: nothing that a step counts on, base images included, is removed
+meanwhile. Everything that a step made is in the cache at once, so what was interrupted goes on from there. The caller's
+thread tells events and hears the user's stop; then every container of the build is ended. Not here: the instructions of
+a stage (``stage``), docker's keyword arguments (``engine.builds``).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+
+from jupyter_containers.build import plan as plans
+from jupyter_containers.build import scope, state
+from jupyter_containers.build.cache import BuildCache, Result
+from jupyter_containers.build.context import Context
+from jupyter_containers.build.events import Event, Events, OnEvent, step_id
+from jupyter_containers.build.instructions import Add
+from jupyter_containers.build.layering import Layering
+from jupyter_containers.build.plan import SCRATCH, Plan, StagePlan
+from jupyter_containers.build.request import BuildRequest
+from jupyter_containers.build.runs import Runs
+from jupyter_containers.build.sandbox import Cancelled, Sandbox
+from jupyter_containers.build.source import Location
+from jupyter_containers.build.stage import Made, StageBuild, Step
+from jupyter_containers.build.state import State
+from jupyter_containers.build.transfer import Transfers
+from jupyter_containers.errors import InvalidArgument, suggest
+from jupyter_containers.image import platforms
+from jupyter_containers.image.layout import Area
+from jupyter_containers.image.platforms import Platform
+from jupyter_containers.image.reference import Reference
+from jupyter_containers.image.store import Image, ImageStore
+
+Pull = Callable[[str, Platform, bool, Callable[[Event], None]], Image]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where builds are done.
+
+    Attributes:
+        store: of images. cache: of results. sandbox: makes one for each build.
+        pull: an image by name for a platform, from the store or a registry; *anew* asks the registry anyway.
+    """
+
+    store: ImageStore
+    cache: BuildCache
+    sandbox: Callable[[], Sandbox]
+    pull: Pull
+
+
+def build(place: Place, request: BuildRequest, on_event: OnEvent | None = None) -> Image:
+    """Build an image.
+
+    Args:
+        on_event: is told what goes on, see ``events``, in this thread.
+
+    Raises:
+        DockerfileError: an instruction is wrong or failed (``StepFailed``), at its line.
+        InvalidArgument, ImageNotFound, WrongPlatform, StorageFull: and what pulling an image raises.
+        KeyboardInterrupt: after everything was ended.
+    """
+    begun = time.monotonic()
+    with place.store.layout.adding() as area, Layering(place.store, area) as layering:
+        one = Build(place, request, area, layering)
+        threading.Thread(target=one.work, name="build").start()
+        try:
+            one.events.tell(on_event or (lambda _: None))
+        except BaseException:
+            one.sandbox.running.cancel()
+            one.finished.wait()
+            raise
+        if one.error is not None:
+            raise one.error
+        image = one.image()
+    names = [name.familiar for name in request.names]
+    if on_event:
+        on_event({"type": "image", "id": image.id, "names": names, "seconds": time.monotonic() - begun})
+    return image
+
+
+@dataclass
+class _Bases:
+    """Images that stages begin with or copy from: each is looked for once."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    found: dict[tuple[str, str], State] = field(default_factory=dict)
+
+
+class Build:
+    """One build on its way. What its stages, in their threads, ask is answered here."""
+
+    def __init__(self, place: Place, request: BuildRequest, area: Area, layering: Layering) -> None:
+        self.request, self.layering, self.cache = request, layering, place.cache
+        self.events, self.sandbox = Events(), place.sandbox()
+        self.finished = threading.Event()
+        self.error: BaseException | None = None
+        self.escape = request.dockerfile.directives.escape
+        self.runs, self.transfers = Runs(self), Transfers(self)
+        self._place, self._area = place, area
+        self._platform = request.platform or platforms.machine()
+        self.globals = self._globals()
+        self.plan = plans.plan(request.dockerfile, self.globals, request.target)
+        self._bases, self._lock = _Bases(), threading.Lock()
+        self._stages: dict[int, Future[State]] = {}
+        self._keys: dict[str, Result] = {}
+        self._end = ExitStack()
+
+    # --- from beginning to end ---
+
+    def work(self) -> None:
+        """Carry out all stages; then events end, and :attr:`error` says what failed."""
+        try:
+            self._announce(self.plan)
+            self._warn()
+            with self._end, ThreadPoolExecutor(len(self.request.dockerfile.stages), "stage") as self._threads:
+                futures = [self._stage(index) for index in self.plan.stages]
+                try:
+                    for future in futures:
+                        self._await(future)
+                    self._state = self._await(self._stage(self.plan.target))
+                except BaseException:
+                    self.sandbox.running.cancel()
+                    raise
+        except BaseException as error:  # noqa: BLE001 - raised where the build was asked for
+            self.error = error
+        finally:
+            self.finished.set()
+            self.events.end()
+
+    def image(self) -> Image:
+        """The image of the target, with its names."""
+        final = self._state
+        labels = {**(final.config.get("Labels") or {}), **self.request.labels}
+        final = replace(final, config={**final.config, "Labels": labels}) if labels else final
+        return self._add(final, self.request.names, self._inline_cache())
+
+    def keep_state(self, found: State) -> str:
+        """The id of a nameless image of a state."""
+        return self._add(found, (), {}).short_id
+
+    def _add(self, found: State, names: tuple[Reference, ...], annotations: Mapping[str, str]) -> Image:
+        config = self._area.put(found.image_config())
+        return self._place.store.add(self._area, found.manifest(config, annotations).to_bytes(), names)
+
+    # --- stages ---
+
+    def _stage(self, index: int) -> Future[State]:
+        """The state of a stage, which is begun if it was not yet."""
+        with self._lock:
+            if index not in self._stages:
+                self._stages[index] = self._threads.submit(self._carry_out, index)
+            return self._stages[index]
+
+    def _carry_out(self, index: int) -> State:
+        try:
+            one = self.plan.stages.get(index) or self._late(index)
+            return StageBuild(self, one, self._base(one)).run()
+        except BaseException:
+            self.sandbox.running.cancel()  # the others need not go on
+            raise
+
+    def _late(self, index: int) -> StagePlan:
+        """A stage that only an ONBUILD of a base asks for."""
+        dockerfile = self.request.dockerfile
+        return plans.stage_plan(dockerfile, dockerfile.stages[index], self.globals)
+
+    def _await(self, future: Future[State]) -> State:
+        """The state, or the error that began it all: not that of one which was stopped because of it."""
+        try:
+            return future.result()
+        except Cancelled:
+            with self._lock:
+                others = [one.exception() for one in self._stages.values() if one.done()]
+            first = next((error for error in others if error and not isinstance(error, Cancelled)), None)
+            if first is None:
+                raise
+            raise first from None
+
+    def _base(self, one: StagePlan) -> State:
+        """What a stage begins with."""
+        location, begun = one.base.location, time.monotonic()
+        if one.below is not None:
+            found = replace(self._await(self._stage(one.below)), about=one.shown)
+        elif one.base.base == SCRATCH:
+            found = replace(self.empty, platform=self._wanted(one), about=one.shown)
+        else:
+            found = self._image(one.base.base, self._wanted(one), location, step_id(one.stage.index, 0))
+        done = {"status": "done", "seconds": time.monotonic() - begun}
+        self.events.send("step", id=step_id(one.stage.index, 0), **done)
+        return found
+
+    def _wanted(self, one: StagePlan) -> Platform:
+        return platforms.parse(one.base.platform) if one.base.platform else self._platform
+
+    @property
+    def empty(self) -> State:
+        """A state without files."""
+        epoch = state.EARLIEST if self.request.epoch is None else self.request.epoch
+        return State(self._platform, epoch)
+
+    def state_of(self, name: str, location: Location) -> State:
+        """The state of another stage, or of an image, by the name after ``--from``."""
+        own = self._index_at(location)
+        index = plans.earlier(self.request.dockerfile, name, own)
+        if index is not None:
+            return self._await(self._stage(index))
+        return self._image(name, self._platform, location, step_id(own, 0))
+
+    def _index_at(self, location: Location) -> int:
+        """Which stage a place of the file is in."""
+        stages = self.request.dockerfile.stages
+        return max((one.index for one in stages if one.base.location.first <= location.first), default=0)
+
+    def _image(self, name: str, platform: Platform, location: Location, step: str) -> State:
+        key = (name, str(platform))
+        with self._bases.lock:
+            if key not in self._bases.found:
+                image = self._place.pull(
+                    name, platform, self.request.pull, lambda message: self._progress(step, message)
+                )
+                self._bases.found[key] = state.of_image(image, self.request.epoch)
+            return self._bases.found[key]
+
+    def _progress(self, step: str, message: Event) -> None:
+        self.events.send("progress", id=step, message=message)
+
+    # --- results ---
+
+    def result(
+        self, key: str, about: str, before: State, make: Callable[[], Made], tell_cached: Callable[[], object] = bool
+    ) -> Result:
+        """The result of a step upon *before*: from the cache, or made now and kept there."""
+        found = self._cached(key)
+        if found is not None:
+            tell_cached()
+        else:
+            with self.cache.making(key):
+                found = self._cached(key)
+                if found is None:
+                    layer, size = make()
+                    found = Result(layer, before.then("", layer).chain_id, size, about)
+                    self.cache.put(key, found)
+        self._keys[key] = found
+        return found
+
+    def _cached(self, key: str) -> Result | None:
+        """A result that may be used: one of this very build always may."""
+        found = self._keys.get(key) or (self.cache.get(key) if self.request.use_cache else None)
+        found = found or self._imported.get(key)
+        return found if found and (found.layer is None or self.layering.has(found.layer)) else None
+
+    @property
+    def _imported(self) -> Mapping[str, Result]:
+        return {}
+
+    def _inline_cache(self) -> dict[str, str]:
+        return {}
+
+    # --- what is around ---
+
+    def context(self, location: Location) -> Context:
+        """The build context.
+
+        Raises:
+            DockerfileError: there is none.
+        """
+        if self.request.context is None:
+            raise location.error(
+                "there is no build context to read from", "", "Name a folder behind the options, as in `.`."
+            )
+        return self.request.context
+
+    def of_context(self, source: str, location: Location) -> State:
+        """See :meth:`Transfers.of_context`."""
+        return self.transfers.of_context(source, location)
+
+    def of_state(self, found: State, source: str) -> State:
+        """See :meth:`Transfers.of_state`."""
+        return self.transfers.of_state(found, source)
+
+    def secret(self, name: str) -> bytes | None:
+        """The content of a secret; None where none was given.
+
+        Raises:
+            InvalidArgument: its file can't be read.
+        """
+        given = self.request.secrets.get(name)
+        if given is None:
+            return None
+        if given.path is None:
+            return os.environb.get(os.fsencode(given.variable))
+        try:
+            return given.path.read_bytes()
+        except OSError as error:
+            raise InvalidArgument(f"the secret's file can't be read: {error.strerror}", str(given.path)) from error
+
+    def fetched(self, source: str, instruction: Add) -> object:
+        """What a URL gives, until the build ends."""
+        raise NotImplementedError
+
+    def output(self, step: Step, stream: str, text: str) -> None:
+        """Tell what a step prints."""
+        self.events.send("output", id=step.id, stream=stream, text=text)
+
+    # --- what is told ---
+
+    def _announce(self, plan: Plan) -> None:
+        for index, one in plan.stages.items():
+            steps = [{"id": step_id(index, n), "text": i.text} for n, i in enumerate(one.stage.instructions, 1)]
+            self.events.send("stage", stage=index, name=one.shown, base=one.base.base, steps=steps)
+
+    def _globals(self) -> dict[str, str]:
+        request = self.request
+        target = request.target or request.dockerfile.stages[-1].name
+        known = scope.predefined(platforms.machine(), self._platform, target, request.args)
+        return scope.global_args(request.dockerfile.args, request.args, known, self.escape)
+
+    def _warn(self) -> None:
+        """Say which build arguments nobody declares, as docker does."""
+        dockerfile = self.request.dockerfile
+        declared = {name for arg in dockerfile.args for name, _ in arg.args} | set(self.globals)
+        for stage in dockerfile.stages:
+            declared |= {name for one in stage.instructions for name, _ in getattr(one, "args", ())}
+        for name in self.request.args:
+            if name not in declared and name.upper() not in (*scope.PROXIES, "SOURCE_DATE_EPOCH"):
+                near = suggest(name, sorted(declared))
+                text = f"build argument {name} is declared nowhere" + (f". {near}" if near else "")
+                self.events.send("warning", text=text, line=0)
