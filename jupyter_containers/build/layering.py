@@ -7,7 +7,7 @@ build ends. Not here: what is in a layer (``worker``), and whether it has to be 
 from __future__ import annotations
 
 import queue
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -116,7 +116,7 @@ class Layering:
         """As :meth:`paths`, as an order has them."""
         return [str(path) for path in self.paths(state)]
 
-    def _chain(self, state: State) -> list[Unpacked]:
+    def _chain(self, state: State) -> Sequence[Unpacked]:
         return self._store.chain_of(state.diff_ids, [layer.blob for layer in state.layers])
 
     @contextmanager

@@ -48,8 +48,8 @@ class Runs:
         config = dict(step.state.config)
         argv = configure.argv(config, what.command)
         mounts = Mounts(self._build, step, run.mounts)
-        env = {EPOCH: str(step.state.epoch)} | step.args
-        env = {name: value for name, value in env.items() if name not in step.state.env}
+        given = {EPOCH: str(step.state.epoch), **step.args}
+        env = {name: value for name, value in given.items() if name not in step.state.env}
         key = (
             "run", step.state.chain_id, argv, what.content, sorted(env.items()), sorted(step.state.env.items()),
             config.get("User") or "", config.get("WorkingDir") or "/", self._network(run), mounts.key(),

@@ -97,7 +97,7 @@ class Transfers:
 
     def _make(self, state: State, order: dict[str, Any], inputs: Sequence[_Input], alone: bool) -> Made:
         """The layer; *alone*: whatever lies below."""
-        lower = [] if alone else None
+        lower: list[str] | None = [] if alone else None
         for _ in range(_ATTEMPTS):
             with ExitStack() as opened:
                 given = [one.open(opened) for one in inputs]
@@ -135,7 +135,7 @@ class _Local(_Input):
 
     def open(self, opened: ExitStack) -> tuple[dict[str, Any], int]:
         ignore = self._context.ignore
-        found = {**_of(self._reading.choice), "ignore": list(ignore.patterns), "ignore_name": ignore.name}
+        found = {**_of(self._reading.choice), "ignore": list(ignore.patterns), "ignore_name": ignore.where}
         return {**found, "unpack": self._unpack}, self._context.root
 
     def unchanged(self) -> bool:
