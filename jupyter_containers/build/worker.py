@@ -98,8 +98,9 @@ def folder(order: Order) -> Order:
     from jupyter_containers.image import tarwriter
     from jupyter_containers.image.tarheader import Entry
 
-    found = places.folders(_lower(order), str(order["path"]), _opaque(order))
-    uid, gid = owner(str(order["chown"]), Base(_lower(order), _opaque(order))) or (0, 0)
+    lower, opaque, user = _lower(order), _opaque(order), str(order["chown"])
+    found = places.folders(lower, str(order["path"]), opaque)
+    uid, gid = owner(user, Base(lower, opaque)) if found and user else (0, 0)
     for name in found:
         entry = Entry(os.fsencode(name), "dir")
         entry.mode, entry.uid, entry.gid, entry.mtime_ns = 0o755, uid, gid, number(order, "epoch") * 10**9
