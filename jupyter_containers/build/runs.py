@@ -84,7 +84,7 @@ class Runs:
         image = self._build.keep_state(step.state)
         words = " ".join(argv)
         code = f"exit code: {ended.exit_code}"
-        why = f", {ended.reason}" if ended.reason and ended.reason != "exited" else ""
+        why = f", {ended.reason}" if ended.reason and ended.reason != "exit" else ""
         what = f'process "{words:.200}" did not complete successfully: {code}{why}'
         mend = f"Look at the state before it: %container run -it --rm {image} {_shell(step)}"
         found = step.instruction.location.error(what, "", mend)
