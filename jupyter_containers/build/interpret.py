@@ -255,7 +255,7 @@ def _documents(node: Node, sources: list[str]) -> Iterator[Heredoc]:
     for word in sources:
         document = _document(node, word)
         if document and document.name not in filled:
-            raise Fault(f"the here-document {document.name} is not read", word, "Close the quotes on this line.")
+            raise Fault(f"the here-document {document.name:.40} is not read", word, "Close the quotes on this line.")
         if document:
             found = filled[document.name]
             yield Heredoc(found.name, found.chomped, document.expand, found.chomp, found.descriptor)
