@@ -225,8 +225,11 @@ def _command(node: Node) -> Command:
 
 
 def _mount(text: str, escape: str) -> mounts.Mount:
-    unexpanded = mounts.parse_unexpanded(text)
-    return unexpanded if "$" in text else mounts.parse(text, lambda word: Lexer(escape).word(word, {}))
+    def expand(word: str) -> str:
+        return Lexer(escape).word(word, {})
+
+    unexpanded = mounts.parse_unexpanded(text, expand)
+    return unexpanded if "$" in text else mounts.parse(text, expand)
 
 
 def _pairs(node: Node) -> Pairs:

@@ -53,7 +53,8 @@ def test_files_in_the_dockerfile_are_expanded_unless_quoted() -> None:
 
 
 def test_mounts_are_expanded_and_then_checked() -> None:
-    run = instruction("RUN --mount=type=$T,target=/$A,id=a$S --mount=from=b,source=$A,target=/x y")
+    run = instruction("RUN --mount=type=$T,target=/$A,id=a$S --mount=from=a,from=b,source=$A,target=/x y")
+    assert [mount.from_ for mount in fields(run)["mounts"]] == ["", "b"]
     [first, second] = fields(expand(run, {**ENV, "T": "cache"}))["mounts"]
     assert (first.type, first.target, first.id, first.sharing) == ("cache", "/1", "atwo words", "shared")
     assert (second.from_, second.source) == ("b", "1")

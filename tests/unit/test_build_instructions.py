@@ -142,7 +142,7 @@ def test_a_mount(text: str, expected: dict[str, Any]) -> None:
         ("type=tmpfs,mode=1,target=/x", "unexpected key 'mode'"), ("uid=1,target=/x", "unexpected key 'uid'"),
         ("type=cache,target=/x,mode=8", "for mode"), ("type=cache,target=/x,uid=-1", "for uid"), ("type=cache,target=/x,gid=4294967296", "for gid"),
         ("type=secret", "needs an id"), ("type=secret,id=a,source=b", "can't be set"), ("type=secret,id=a,from=b", "no from"),
-        ("type=ssh,source=a", "no source"), ("from=$a,target=/x", "variable expansion"), ('"target=/x', "comma-separated"),
+        ("type=ssh,source=a", "no source"), ("from=$a,target=/x", "variable expansion"), ("from=b,from=$a,target=/x", "variable expansion"), ('"target=/x', "comma-separated"),
     ],
 )  # fmt: skip
 def test_89_a_mount_that_cannot_be(text: str, what: str) -> None:
