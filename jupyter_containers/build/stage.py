@@ -22,6 +22,7 @@ from jupyter_containers.build.expand import expand
 from jupyter_containers.build.instructions import Arg, Instruction, Maintainer, Run, Transfer, Workdir
 from jupyter_containers.build.plan import StagePlan
 from jupyter_containers.build.sandbox import Cancelled
+from jupyter_containers.build.source import Fault
 from jupyter_containers.build.state import Layer, State
 from jupyter_containers.errors import ContainersError, DockerfileError, InvalidArgument, StorageFull
 
@@ -176,6 +177,8 @@ def _located(instruction: Instruction) -> Iterator[None]:
         yield
     except (DockerfileError, Cancelled, StorageFull):
         raise
+    except Fault as fault:
+        raise instruction.location.fault(fault) from None
     except ContainersError as error:
         what = f"{error.where}: {error.what}" if error.where else error.what
         near = error.where if isinstance(error, InvalidArgument) else ""
