@@ -37,7 +37,6 @@ from jupyter_containers.image.registry.access import PORTS, Access, Endpoint
 from jupyter_containers.image.registry.redirects import MOST, Place, leads_to
 from jupyter_containers.image.registry.retries import trying
 from jupyter_containers.image.registry.transport import Answer, Failed, Transport
-from jupyter_containers.text.neutral import one_line
 
 LIMIT = 16 << 30  # bytes of one file
 _UNNAMED = "__unnamed__"  # as docker calls what has no name
@@ -132,7 +131,7 @@ class _Download:
         self, url: str, checksum: str, access: Access, limit: int, on_bytes: OnBytes, cancelled: threading.Event
     ) -> None:
         self.name, self._place, self._checksum = file_name(url), _place(url), _checksum(checksum)
-        self._shown = one_line(url.partition("?")[0])[:200]
+        self._shown = gitsource.shown(url)
         self._limit, self._on_bytes = limit, on_bytes
         self._access, self._cancelled = access, cancelled
         place = self._place
@@ -181,7 +180,7 @@ class _Download:
     def _received(self, answer: Answer, path: Path) -> str:
         algorithm, wanted = self._checksum
         hashers, size = {name: hashlib.new(name) for name in {"sha256", algorithm}}, 0
-        with path.open("wb", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, 0o600)) as file:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
             for piece in answer.pieces():
                 size += len(piece)
                 if size > self._limit:
@@ -214,7 +213,7 @@ def _place(url: str) -> Place:
     Raises:
         InvalidArgument: it is no proper URL, or has a password in it, which the image's history would show.
     """
-    shown = one_line(url.partition("?")[0])[:200]
+    shown = gitsource.shown(url)
     try:
         parts = urlsplit(url)
         host, port = (parts.hostname or "").rstrip("."), parts.port

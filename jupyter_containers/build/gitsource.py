@@ -1,8 +1,8 @@
 """ADD of a git repository (``https://host/repo.git#ref:subdir``), by the program git.
 
 Git is told nothing by the URL but where and what: schemes are https, http, ssh and git, a host, ref or path that could
-be an option is refused (CVE-2019-13139), everything stands behind ``--``, hooks, prompts and configuration files are off,
-and submodules may use the same schemes alone. The checkout depends on the commit, not on who makes it.
+be an option is refused (CVE-2019-13139), everything stands behind ``--``, hooks, prompts and configuration files are
+off, and submodules may use the same schemes alone. The checkout depends on the commit, not on who makes it.
 https://docs.docker.com/reference/dockerfile/#adding-files-from-a-git-repository
 Not here: other URLs (``fetch``).
 """
@@ -55,16 +55,21 @@ class GitRef(NamedTuple):
 
 
 def is_git(source: str) -> bool:
-    """Whether *source* is a git URL: ``git://``, ``ssh://``, ``user@host:path``, or http(s) whose path ends in ``.git``.
+    """Whether *source* is a git URL: ``git://``, ``ssh://``, ``user@host:path``, or http(s) that ends in ``.git``.
 
-    >>> is_git("https://host/repo.git#main"), is_git("https://host/file.tgz"), is_git("git@host:a/b.git"), is_git("a.git")
-    (True, False, True, False)
+    >>> [is_git(source) for source in ("https://host/repo.git#main", "https://host/x.tgz", "git@host:a/b", "a.git")]
+    [True, False, True, False]
     """
     if source.startswith(("git://", "ssh://")):
         return True
     if source.startswith(("http://", "https://")):
         return source.partition("#")[0].partition("?")[0].endswith(".git")
     return bool(_SCP.fullmatch(source.partition("#")[0].partition("?")[0]))
+
+
+def shown(url: str) -> str:
+    """How errors name a URL: without a user's name and password, and without a query, which may hold a secret too."""
+    return re.sub(r"//[^/@]*@", "//", one_line(url.partition("?")[0]))[:200]
 
 
 def parse(source: str, checksum: str = "", keep: bool | None = None) -> GitRef:
@@ -124,7 +129,7 @@ class _Git:
 
     def __init__(self, folder: Path, ref: GitRef, cancelled: threading.Event) -> None:
         self._program = shutil.which("git")
-        self.shown = one_line(ref.remote)[:200]
+        self.shown = shown(ref.remote)
         if not self._program:
             raise NotFound("git is needed for it and not installed", self.shown, "Install the package `git`.")
         self._folder, self._cancelled, self._end = folder, cancelled, time.monotonic() + PATIENCE
@@ -251,7 +256,7 @@ def _check(remote: str, wanted: dict[str, str], source: str) -> None:
 
 def _bad(why: str, source: str) -> InvalidArgument:
     mend = "Write it as https://HOST/REPOSITORY.git#REF:DIRECTORY."
-    return InvalidArgument(f"not a git URL to add: {why}", one_line(source)[:200], mend)
+    return InvalidArgument(f"not a git URL to add: {why}", shown(source), mend)
 
 
 def _settle(git: _Git, folder: Path) -> None:
