@@ -120,6 +120,7 @@ class Unpacking:
     def _dress(self, entry: Entry, path: str) -> None:
         """Name, owner, time and attributes as the layer has them."""
         entry.name = os.fsencode(path)
+        entry.mode = 0o777 if entry.kind == "symlink" else entry.mode
         if self._owner is not None:
             entry.uid, entry.gid = self._owner
         if max(entry.uid, entry.gid) >= NO_ID:
