@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jupyter_containers.build import inline, scope, state
 from jupyter_containers.build import plan as plans
@@ -38,6 +40,10 @@ from jupyter_containers.image.platforms import Platform
 from jupyter_containers.image.reference import Reference
 from jupyter_containers.image.store import Image, ImageStore
 
+if TYPE_CHECKING:
+    from jupyter_containers.build.fetch import Fetched
+    from jupyter_containers.image.registry.access import Access
+
 Pull = Callable[[str, Platform, bool, Callable[[Event], None]], Image]
 
 
@@ -48,12 +54,15 @@ class Place:
     Attributes:
         store: of images. cache: of results. sandbox: makes one for each build.
         pull: an image by name for a platform, from the store or a registry; *anew* asks the registry anyway.
+        area: a folder for what a build needs for a while. access: how servers are reached.
     """
 
     store: ImageStore
     cache: BuildCache
     sandbox: Callable[[], Sandbox]
     pull: Pull
+    area: Path
+    access: Callable[[], Access]
 
 
 def build(place: Place, request: BuildRequest, on_event: OnEvent | None = None) -> Image:
@@ -308,9 +317,20 @@ class Build:
         except OSError as error:
             raise InvalidArgument(f"the secret's file can't be read: {error.strerror}", str(given.path)) from error
 
-    def fetched(self, source: str, instruction: Add) -> object:
-        """What a URL gives, until the build ends."""
-        raise NotImplementedError
+    def fetched(self, source: str, instruction: Add) -> Fetched:
+        """What a URL gives, in a folder that is there until the build ends."""
+        from jupyter_containers.build.fetch import fetched  # urllib3, for ADD alone
+
+        return self._end.enter_context(
+            fetched(
+                source,
+                self._place.area,
+                checksum=instruction.checksum,
+                keep_git_dir=instruction.keep_git_dir,
+                access=self._place.access(),
+                cancelled=self.sandbox.running.cancelled,
+            )
+        )
 
     def output(self, step: Step, stream: str, text: str) -> None:
         """Tell what a step prints."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -33,11 +33,11 @@ def layer(
         for name in ("ignore", "ignore_name", "exclude", "parents", "literal", "keep_owners", "unpack", "place"):
             if name in fields:
                 one[name] = fields.pop(name)
-        inputs, fds = [], []
+        inputs, fds = [], {}
         if root is not None:
-            fds.append(os.open(root, os.O_RDONLY | os.O_DIRECTORY))
-            end.callback(os.close, fds[0])
-            inputs = [{"root": fds[0], **one}]
+            fds["inputs.0.root"] = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+            end.callback(os.close, fds["inputs.0.root"])
+            inputs = [one]
         order = {
             "verb": "copy", "inputs": inputs, "destination": destination, "owners": owners, "epoch": EPOCH,
             "lower": [str(path) for path in lower], **fields,
@@ -45,19 +45,10 @@ def layer(
         return run(order, fds, unshare)
 
 
-def run(order: dict[str, Any], fds: Sequence[int], unshare: Unshare | None = None) -> bytes:
+def run(order: dict[str, Any], fds: Mapping[str, int], unshare: Unshare | None = None) -> bytes:
     """What the worker writes for an order whose output is a pipe."""
-    reading, writing = os.pipe()
-    with open(reading, "rb") as pipe:
-        try:
-            program = Program(unshare, (*fds, writing), WORKER)
-        finally:
-            os.close(writing)
-        with program:
-            program.tell({**order, "output": writing})
-            data = pipe.read()
-            program.answer()
-    return data
+    with Program(unshare, WORKER) as program:
+        return b"".join(program.stream(order, fds))
 
 
 def tree(*words: Any, **fields: Any) -> trees.Tree:
