@@ -13,7 +13,7 @@ copy    Write the layer that a COPY or ADD makes to *output*: a tar, reproducibl
                  expanded; *ignore* the patterns of ``Context.ignore``, *ignore_name* its file; *exclude* and *parents*
                  the flags; *literal* where the sources are no patterns; *keep_owners* where files stay their owner's
                  (``--from``; else they are 0:0); *unpack* where archives are unpacked (ADD of what is local, or
-                 ``--unpack``). All but *root* and *sources* may be absent.
+                 ``--unpack``); *place* is how errors call it. All but *root* and *sources* may be absent.
     documents    list of {name, content}: here-documents, of mode 0644, after the inputs.
     destination  as written, variables expanded; *workdir*: what it is relative to (``/`` by default).
     lower        directories of the layers beneath, top first; none for ``--link``.
@@ -23,8 +23,8 @@ copy    Write the layer that a COPY or ADD makes to *output*: a tar, reproducibl
     epoch        seconds: the time of all entries, and the latest of what an archive has.
     output       descriptor.
 
-    The result: ``{"entries": N, "bytes": N}``. Errors: NotFound and InvalidArgument for what the instruction says,
-    LayerError for what cannot be packed.
+    The result: ``{"entries": N, "bytes": N}``. Errors: NotFound, InvalidArgument and Conflict for what the
+    instruction says, LayerError for what cannot be packed or unpacked.
 
 digest  The digest of what an input reads of a stage: {root, sources, exclude, parents, literal, keep_owners, hashes};
         *hashes* may be the path of a file to remember digests in. The result: ``{"digest": "sha256:..."}``.

@@ -129,10 +129,10 @@ def test_an_archive_replaces_what_is_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("members", "text"),
     [
-        ([("../out", b"")], "leaves the destination"),
         ([("/../../out/../../x", b"")], None),
-        ([("a/../../out", b"")], "leaves the destination"),
-        ([("h", ("=", "../../etc/passwd"))], "leaves the destination"),
+        ([("../x", b"")], None),
+        ([("a/../../x", b"")], None),
+        ([("h", ("=", "../../etc/passwd"))], "which the archive lacks"),
         ([("h", ("=", "/etc/passwd"))], "which the archive lacks"),
         ([("h", ("=", "nothing"))], "which the archive lacks"),
         ([(".wh.passwd", b"")], "means a removal"),

@@ -214,6 +214,11 @@ def test_a_damaged_memory_is_an_empty_one(tree: Path, tmp_path: Path) -> None:
         assert digest(tree, hashes=Hashes(tmp_path / "hashes")) == digest(tree)
 
 
+def test_a_memory_that_cannot_be_written_is_no_error(tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert digest(tree, hashes=Hashes(tmp_path / "file/hashes")) == digest(tree)
+
+
 def test_a_change_after_reading_is_noticed(tree: Path) -> None:
     with Context.directory(tree) as context:
         reading = context.read(Choice(("d",)))

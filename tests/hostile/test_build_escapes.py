@@ -157,7 +157,9 @@ def test_a_context_that_changes_while_it_is_copied(context: Path, secret: Path) 
     made = 0
     try:
         with Context.directory(context) as opened:
-            for _ in range(25):
+            for _ in range(200):
+                if made == 20:
+                    break
                 try:
                     reading = opened.read(Choice((".",)))
                     data = layer(context, ".")
@@ -169,7 +171,7 @@ def test_a_context_that_changes_while_it_is_copied(context: Path, secret: Path) 
     finally:
         stop.set()
         thread.join()
-    assert made, "it was never seen in peace"
+    assert made
 
 
 # --- out of the image ---
@@ -225,9 +227,11 @@ def _archive(context: Path, *members: tuple[str, str, str]) -> None:
 @pytest.mark.parametrize(
     ("members", "expected"),
     [
-        ([("way", "l", "/etc"), ("way/passwd", "f", "")], {"x", "x/way", "x/etc", "x/etc/passwd"}),
-        ([("way", "l", "../../../etc"), ("way/passwd", "f", "")], {"x", "x/way", "x/etc", "x/etc/passwd"}),
-        ([("a", "l", "b"), ("b", "l", "/c"), ("a/f", "f", "")], {"x", "x/a", "x/b", "x/c", "x/c/f"}),
+        ([("etc", "d", ""), ("way", "l", "/etc"), ("way/f", "f", "")], {"x", "x/way", "x/etc", "x/etc/f"}),
+        ([("etc", "d", ""), ("way", "l", "../../../etc"), ("way/f", "f", "")], {"x", "x/way", "x/etc", "x/etc/f"}),
+        ([("a", "l", "b"), ("b", "l", "/c"), ("c", "d", ""), ("a/f", "f", "")], {"x", "x/a", "x/b", "x/c", "x/c/f"}),
+        ([("way", "l", "/etc"), ("way/passwd", "f", "")], None),
+        ([("way", "l", "{secret}"), ("way/passwd", "f", "")], None),
         ([("a", "l", "a"), ("a/f", "f", "")], None),
         ([("h", "h", "/host/key")], None),
         ([("way", "l", "/"), ("h", "h", "way/../../host/key")], None),
@@ -237,7 +241,7 @@ def test_links_of_an_archive_stay_beneath_the_destination(
     context: Path, secret: Path, members: list[tuple[str, str, str]], expected: set[str] | None
 ) -> None:
     """ISOLATION 91 (CVE-2020-10696): docker unpacks in a chroot of the destination."""
-    _archive(context, *members)
+    _archive(context, *((name, kind, to.format(secret=secret)) for name, kind, to in members))
     if expected is None:
         with pytest.raises(LayerError):
             layer(context, "a.tar", to="/x", unpack=True)
@@ -250,12 +254,13 @@ def test_an_archive_added_into_a_linked_directory(context: Path, secret: Path, t
     lower = tmp_path / "lower"
     (lower / "x").mkdir(parents=True)
     (lower / "link").symlink_to(secret)
-    (lower / "x/dir").symlink_to("/etc")
+    (lower / "x/dir").symlink_to("/../etc")
+    (lower / "x/etc").mkdir()
     (lower / "dangling").symlink_to("/var/nothing")
     _archive(context, ("dir/f", "f", ""))
     inside = str(secret)[1:]
     assert list(trees.of_tar(layer(context, "a.tar", to="/link", lower=(lower,), unpack=True)))[-1] == f"{inside}/dir/f"
-    assert list(trees.of_tar(layer(context, "a.tar", to="/x", lower=(lower,), unpack=True))) == ["x/etc", "x/etc/f"]
+    assert list(trees.of_tar(layer(context, "a.tar", to="/x", lower=(lower,), unpack=True))) == ["x/etc/f"]
     assert (
         list(trees.of_tar(layer(context, "a.tar", to="/dangling/y/", lower=(lower,), unpack=True)))[-1]
         == "var/nothing/y/dir/f"
