@@ -29,9 +29,9 @@ copy    Write the layer that a COPY or ADD makes to *output*: a tar, reproducibl
 digest  The digest of what an input reads of a stage: {root, sources, exclude, parents, literal, keep_owners, hashes};
         *hashes* may be the path of a file to remember digests in. The result: ``{"digest": "sha256:..."}``.
 
-layer   Write the layer that a container's writable layer is: {upper, lower, owners, epoch, stubs, user, output}; *stubs*
-        are places that were made for mounts, *user* is who the step ran as. The files get the times that the tar has:
-        see ``upperlayer``.
+layer   Write the layer that a container's writable layer is: {upper, lower, owners, epoch, stubs, user, output}.
+        *stubs* are places that were made for mounts, *user* is who the step ran as. The files get the times that the
+        tar has: see ``upperlayer``.
 
 folder  Write the layer that makes a folder: {path, lower, owners, chown, epoch, output}.
 
