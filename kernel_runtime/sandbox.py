@@ -198,9 +198,11 @@ def _bind_cgroup(context: Context, mount: Mount) -> None:
 def _mount_data(context: Context, mount: Mount) -> None:
     if context.stage is None:
         raise SetupError("mount", mount.destination, "there is no stage to write it on")
-    mode = next((int(option[5:], 8) for option in mount.options if option.startswith("mode=")), 0o644)
-    options = ("bind", *(option for option in mount.options if not option.startswith("mode=")))
-    path = context.stage.write(mount.source, mode)
+    said = dict(option.split("=", 1) for option in mount.options if option.startswith(("mode=", "uid=", "gid=")))
+    options = ("bind", *(option for option in mount.options if option.partition("=")[0] not in said))
+    one_id = context.spec.emulates_ownership  # there is nobody else to give it to
+    owner = (0, 0) if one_id else (int(said.get("uid", 0)), int(said.get("gid", 0)))
+    path = context.stage.write(mount.source, int(said.get("mode", "644"), 8), owner)
     mounts.mount_one(context.root, Mount(mount.destination, "bind", path, options))
 
 

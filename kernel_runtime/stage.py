@@ -66,15 +66,21 @@ class Stage:
         """Whether *mount* comes with one of the trees."""
         return mount in self._ready
 
-    def write(self, text: str, mode: int) -> str:
-        """A new file on the stage, in memory that counts as the container's; its path."""
+    def write(self, text: str, mode: int, owner: tuple[int, int] = (0, 0)) -> str:
+        """A new file on the stage, in memory that counts as the container's; its path.
+
+        Args:
+            text: bytes that are no UTF-8 are in it as surrogates (Python's ``surrogateescape``).
+        """
         self._files += 1
         path = f"{self.path}/file{self._files}"
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         try:
-            data = text.encode()
+            data = text.encode(errors="surrogateescape")
             while data:
                 data = data[os.write(fd, data) :]
+            if owner != (0, 0):
+                os.fchown(fd, *owner)
             os.fchmod(fd, mode)
         finally:
             os.close(fd)

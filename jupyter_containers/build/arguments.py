@@ -136,7 +136,7 @@ def _pairs(keyword: str) -> Callable[[str, str], Arguments]:
 def _old_pair(keyword: str, text: str) -> tuple[str, str, str]:
     name, *value = _BLANKS.split(text, maxsplit=1)
     if not value:
-        raise Fault(f"{keyword} must have two arguments", name, f"Write {keyword} {name}=VALUE.")
+        raise Fault(f"{keyword} must have two arguments", name, f"Write {keyword} {name:.40}=VALUE.")
     return name, value[0], ""
 
 

@@ -15,9 +15,11 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from jupyter_containers.build import inline, scope, state
 from jupyter_containers.build import plan as plans
-from jupyter_containers.build import scope, state
 from jupyter_containers.build.cache import BuildCache, Result
 from jupyter_containers.build.context import Context
 from jupyter_containers.build.events import Event, Events, OnEvent, step_id
@@ -31,12 +33,16 @@ from jupyter_containers.build.source import Location
 from jupyter_containers.build.stage import Made, StageBuild, Step
 from jupyter_containers.build.state import State
 from jupyter_containers.build.transfer import Transfers
-from jupyter_containers.errors import InvalidArgument, suggest
+from jupyter_containers.errors import ContainersError, InvalidArgument, suggest
 from jupyter_containers.image import platforms
 from jupyter_containers.image.layout import Area
 from jupyter_containers.image.platforms import Platform
 from jupyter_containers.image.reference import Reference
 from jupyter_containers.image.store import Image, ImageStore
+
+if TYPE_CHECKING:
+    from jupyter_containers.build.fetch import Fetched
+    from jupyter_containers.image.registry.access import Access
 
 Pull = Callable[[str, Platform, bool, Callable[[Event], None]], Image]
 
@@ -48,12 +54,15 @@ class Place:
     Attributes:
         store: of images. cache: of results. sandbox: makes one for each build.
         pull: an image by name for a platform, from the store or a registry; *anew* asks the registry anyway.
+        area: a folder for what a build needs for a while. access: how servers are reached.
     """
 
     store: ImageStore
     cache: BuildCache
     sandbox: Callable[[], Sandbox]
     pull: Pull
+    area: Path
+    access: Callable[[], Access]
 
 
 def build(place: Place, request: BuildRequest, on_event: OnEvent | None = None) -> Image:
@@ -111,6 +120,7 @@ class Build:
         self._bases, self._lock = _Bases(), threading.Lock()
         self._stages: dict[int, Future[State]] = {}
         self._keys: dict[str, Result] = {}
+        self._imported: dict[str, Result] = {}
         self._end = ExitStack()
 
     # --- from beginning to end ---
@@ -120,6 +130,7 @@ class Build:
         try:
             self._announce(self.plan)
             self._warn()
+            self._import()
             with self._end, ThreadPoolExecutor(len(self.request.dockerfile.stages), "stage") as self._threads:
                 futures = [self._stage(index) for index in self.plan.stages]
                 try:
@@ -140,7 +151,8 @@ class Build:
         final = self._state
         labels = {**(final.config.get("Labels") or {}), **self.request.labels}
         final = replace(final, config={**final.config, "Labels": labels}) if labels else final
-        return self._add(final, self.request.names, self._inline_cache())
+        annotations = inline.written(self._keys, final) if self.request.inline_cache else {}
+        return self._add(final, self.request.names, annotations)
 
     def keep_state(self, found: State) -> str:
         """The id of a nameless image of a state."""
@@ -257,12 +269,15 @@ class Build:
         found = found or self._imported.get(key)
         return found if found and (found.layer is None or self.layering.has(found.layer)) else None
 
-    @property
-    def _imported(self) -> Mapping[str, Result]:
-        return {}
-
-    def _inline_cache(self) -> dict[str, str]:
-        return {}
+    def _import(self) -> None:
+        """Take over the results of the images that the user names; one that is nowhere is no fault, as in docker."""
+        for name in self.request.cache_from:
+            try:
+                image = self._place.pull(name, self._platform, False, lambda _: None)
+            except ContainersError as error:
+                self.events.send("warning", text=f"cache from {name}: {error}", line=0)
+            else:
+                self._imported |= inline.read(image)
 
     # --- what is around ---
 
@@ -302,9 +317,20 @@ class Build:
         except OSError as error:
             raise InvalidArgument(f"the secret's file can't be read: {error.strerror}", str(given.path)) from error
 
-    def fetched(self, source: str, instruction: Add) -> object:
-        """What a URL gives, until the build ends."""
-        raise NotImplementedError
+    def fetched(self, source: str, instruction: Add) -> Fetched:
+        """What a URL gives, in a folder that is there until the build ends."""
+        from jupyter_containers.build.fetch import fetched  # urllib3, for ADD alone
+
+        return self._end.enter_context(
+            fetched(
+                source,
+                self._place.area,
+                checksum=instruction.checksum,
+                keep_git_dir=instruction.keep_git_dir,
+                access=self._place.access(),
+                cancelled=self.sandbox.running.cancelled,
+            )
+        )
 
     def output(self, step: Step, stream: str, text: str) -> None:
         """Tell what a step prints."""

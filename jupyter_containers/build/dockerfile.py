@@ -121,7 +121,7 @@ def _stages(found: list[Instruction], starts: list[int]) -> Iterator[Stage]:
         assert isinstance(base, From)
         if base.name in names:
             mend = f"Line {names[base.name].first} has it; give this one another name."
-            raise base.location.error(f"duplicate stage name {base.name!r}", base.name, mend)
+            raise base.location.error(f"duplicate stage name {base.name!r}", base.text.split()[-1], mend)
         if base.name:
             names[base.name] = base.location
         yield Stage(index, base.name, base, tuple(found[start + 1 : end]))

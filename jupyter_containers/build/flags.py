@@ -85,7 +85,7 @@ def nanoseconds(flags: Flags, name: str) -> int:
             f"invalid duration {text!r:.40} of --{name}", text, "Write a number and h, m, s or ms, as in 1m30s."
         )
     sign = -1 if text.startswith("-") else 1
-    found = sign * int(sum(Fraction(f"0{number}0") * _NANOSECONDS[unit] for number, unit in parts))
+    found = sign * int(sum(Fraction(number) * _NANOSECONDS[unit] for number, unit in parts))
     if found and not _MINIMUM <= found < 1 << 63:
         raise Fault(f"the duration {text!r:.40} of --{name} must be at least 1ms and less than 292 years", text)
     return found

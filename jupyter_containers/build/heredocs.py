@@ -57,8 +57,8 @@ def filled(document: Heredoc, lines: Iterator[str]) -> Heredoc:
         if (end.lstrip("\t") if document.chomp else end) == document.name:
             return replace(document, content="".join(content))
         content.append(line)
-    mend = f"Put {document.name} alone on the line after the last one."
-    raise Fault(f"the here-document {document.name} has no end", "<<", mend)
+    mend = f"Put {document.name:.40} alone on the line after the last one."
+    raise Fault(f"the here-document {document.name:.40} has no end", "<<", mend)
 
 
 def text_with(text: str, documents: Iterable[Heredoc]) -> str:

@@ -225,8 +225,11 @@ def _command(node: Node) -> Command:
 
 
 def _mount(text: str, escape: str) -> mounts.Mount:
-    unexpanded = mounts.parse_unexpanded(text)
-    return unexpanded if "$" in text else mounts.parse(text, lambda word: Lexer(escape).word(word, {}))
+    def expand(word: str) -> str:
+        return Lexer(escape).word(word, {})
+
+    unexpanded = mounts.parse_unexpanded(text, expand)
+    return unexpanded if "$" in text else mounts.parse(text, expand)
 
 
 def _pairs(node: Node) -> Pairs:
@@ -255,7 +258,7 @@ def _documents(node: Node, sources: list[str]) -> Iterator[Heredoc]:
     for word in sources:
         document = _document(node, word)
         if document and document.name not in filled:
-            raise Fault(f"the here-document {document.name} is not read", word, "Close the quotes on this line.")
+            raise Fault(f"the here-document {document.name:.40} is not read", word, "Close the quotes on this line.")
         if document:
             found = filled[document.name]
             yield Heredoc(found.name, found.chomped, document.expand, found.chomp, found.descriptor)

@@ -95,17 +95,18 @@ def parse(text: str, expand: Callable[[str], str]) -> Mount:
     return _with_defaults(Mount(text, from_=given.get("from", ""), readonly=readonly, **others))
 
 
-def parse_unexpanded(text: str) -> Mount:
-    """What can be said of a mount before its variables are known: where it is from.
+def parse_unexpanded(text: str, expand: Callable[[str], str]) -> Mount:
+    """What can be said of a mount before its variables are known: where it is from. *expand* knows no variables.
 
     Raises:
         Fault: the line has no fields, or ``from`` names a variable, which docker does not expand.
     """
-    pairs = (_split(one) for one in _csv(text))
-    from_ = next((value or "" for key, value, _ in pairs if key == "from"), "")
-    if "$" in from_[:-1]:
-        what = "'from' doesn't support variable expansion"
-        raise Fault(what, from_, "Name the image by FROM ... AS NAME, and that stage here.")
+    from_ = ""
+    for key, value, _ in map(_split, _csv(text)):
+        if key == "from" and "$" in (value or "")[:-1]:
+            mend = "Name the image by FROM ... AS NAME, and that stage here."
+            raise Fault("'from' doesn't support variable expansion", value or "", mend)
+        from_ = expand(value or "") if key == "from" else from_
     return Mount(text, from_=from_, expanded=False)
 
 

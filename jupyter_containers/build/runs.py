@@ -1,7 +1,7 @@
 """``RUN``: from the instruction to a container, and from what it wrote to a layer.
 
-The result depends on the files below, the command, the variables, the user, the folder, the network, the content that is
-mounted, and on whether files can have owners on this rung; not on limits, nor on secrets. ``SOURCE_DATE_EPOCH`` is set
+The result depends on the files below, the command, the variables, the user, the folder, the network, the content
+that is mounted, and on whether files can have owners on this rung; not on limits, nor on secrets. ``SOURCE_DATE_EPOCH`` is set
 for every step, so that compilers, pip and their like write the same at any time.
 https://reproducible-builds.org/specs/source-date-epoch/
 """
@@ -84,7 +84,7 @@ class Runs:
         image = self._build.keep_state(step.state)
         words = " ".join(argv)
         code = f"exit code: {ended.exit_code}"
-        why = f", {ended.reason}" if ended.reason and ended.reason != "exited" else ""
+        why = f", {ended.reason}" if ended.reason and ended.reason != "exit" else ""
         what = f'process "{words:.200}" did not complete successfully: {code}{why}'
         mend = f"Look at the state before it: %container run -it --rm {image} {_shell(step)}"
         found = step.instruction.location.error(what, "", mend)

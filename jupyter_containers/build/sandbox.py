@@ -70,7 +70,7 @@ class Running:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._connections: set[Connection] = set()
-        self.cancelled = False
+        self.cancelled = threading.Event()
 
     @contextmanager
     def one(self, connection: Connection) -> Iterator[None]:
@@ -90,13 +90,13 @@ class Running:
 
     def check(self) -> None:
         """Raise :class:`Cancelled` once :meth:`cancel` was called."""
-        if self.cancelled:
+        if self.cancelled.is_set():
             raise Cancelled("canceled")
 
     def cancel(self) -> None:
         """End all, now and from now on."""
         with self._lock:
-            self.cancelled = True
+            self.cancelled.set()
             for connection in self._connections:
                 with suppress(ContainersError, OSError):  # it has just ended
                     mapped(connection.tell)({"op": "stop", "signal": 9, "reason": "interrupted"})

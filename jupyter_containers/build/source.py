@@ -110,7 +110,8 @@ def _column(line: str, near: str) -> int:
     """Where *near* stands as a word of its own, else where it first occurs; from 1."""
     start = line.find(near)
     while start >= 0:
-        before, after = line[:start][-1:], line[start + len(near) :][:1]
+        end = start + len(near)
+        before, after = line[max(0, start - 1) : start], line[end : end + 1]
         if not (before.isalnum() or after.isalnum()):
             return start + 1
         start = line.find(near, start + 1)

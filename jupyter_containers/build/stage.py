@@ -1,7 +1,7 @@
 """Carries out one stage: instruction by instruction, from state to state.
 
-What only changes the configuration costs nothing. What makes files is looked up in the cache first, by a key of all that
-it depends on: the files below (not how they came to be), the instruction once expanded, what it reads. So a changed
+What only changes the configuration costs nothing. What makes files is looked up in the cache first, by a key of all
+that it depends on: the files below (not how they came to be), the instruction once expanded, what it reads. So a changed
 ``LABEL`` or ``ENV`` that no later step uses leaves these cached, and so does a step that was done again and gave the
 same. Not here: how layers are made (``layering``, ``running``, ``transfer``), which stages there are (``builder``).
 """
@@ -22,6 +22,7 @@ from jupyter_containers.build.expand import expand
 from jupyter_containers.build.instructions import Arg, Instruction, Maintainer, Run, Transfer, Workdir
 from jupyter_containers.build.plan import StagePlan
 from jupyter_containers.build.sandbox import Cancelled
+from jupyter_containers.build.source import Fault
 from jupyter_containers.build.state import Layer, State
 from jupyter_containers.errors import ContainersError, DockerfileError, InvalidArgument, StorageFull
 
@@ -147,7 +148,7 @@ class StageBuild:
         send, begun, ends = self._build.events.send, time.monotonic(), ["done"]
         send("step", id=self._id, status="running")
         try:
-            yield lambda status: ends.append(status)
+            yield ends.append
         except BaseException as error:
             ends.append("canceled" if isinstance(error, Cancelled) else "failed")
             raise
@@ -176,6 +177,8 @@ def _located(instruction: Instruction) -> Iterator[None]:
         yield
     except (DockerfileError, Cancelled, StorageFull):
         raise
+    except Fault as fault:
+        raise instruction.location.fault(fault) from None
     except ContainersError as error:
         what = f"{error.where}: {error.what}" if error.where else error.what
         near = error.where if isinstance(error, InvalidArgument) else ""

@@ -232,15 +232,29 @@ class Images:
         platform: str = "",
         on_event: OnEvent | None = None,
     ) -> Image:
-        """Make an image of the tar of a root file system (``docker import``)."""
-        from jupyter_containers.image import imported  # not for `images`
+        """Make an image of the tar of a root file system (``docker import``).
+
+        Args:
+            source: a path, ``-`` for standard input, or something to read from.
+            repository, tag: its name; none where empty.
+            changes: Dockerfile instructions (``CMD``, ``ENV`` ...) for its configuration.
+            message: the comment of its history.
+            platform: what its programs run on; this machine where empty.
+            on_event: is told docker's progress messages.
+
+        Raises:
+            DockerfileError: a change is not acceptable.
+            InvalidReference, InvalidArchive.
+        """
+        from jupyter_containers.build.changes import changed  # these two not for `images`
+        from jupyter_containers.image import imported
 
         found = imported.import_root_tar(
             self.store,
             _path(source),
             repository=repository,
             tag=tag,
-            changes=changes,
+            config=changed({}, changes),
             message=message,
             platform=platforms.parse(platform) if platform else None,
             on_event=on_event,

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import posixpath
 import time
-from collections.abc import Iterable
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from jupyter_containers.errors import InvalidArchive, LayerError
-from jupyter_containers.image import changes as instructions
 from jupyter_containers.image import media, platforms, reference
 from jupyter_containers.image.apply import LIMITS
 from jupyter_containers.image.archive import Source, opened
@@ -34,7 +34,7 @@ def import_root_tar(
     *,
     repository: str = "",
     tag: str = "",
-    changes: Iterable[str] = (),
+    config: Mapping[str, Any] | None = None,
     message: str = "",
     platform: Platform | None = None,
     on_event: OnEvent | None = None,
@@ -47,7 +47,7 @@ def import_root_tar(
         source: a path, ``"-"`` for standard input, or something to read from.
         repository: the name to give; none where it is empty.
         tag: its tag, ``latest`` where empty.
-        changes: Dockerfile instructions (``CMD``, ``ENV`` ...) for the configuration.
+        config: the ``config`` object of its configuration (``Cmd``, ``Env`` ...).
         message: the comment of its history.
         platform: what the tar's programs run on; this machine where None.
         on_event: is told docker's progress messages.
@@ -55,17 +55,16 @@ def import_root_tar(
 
     Raises:
         InvalidArchive: it is no tar, or one that is not a root directory.
-        InvalidArgument, InvalidReference: a change or the name is not acceptable.
+        InvalidReference: the name is not acceptable.
     """
     names = [reference.parse(f"{repository}:{tag}" if tag else repository)] if repository else []
-    config = instructions.apply({}, changes)
     report = Reporter(on_event)
     with store.layout.adding_all() as area, opened(source) as readable:
         blob = area.new()
         where = str(getattr(readable, "name", "stream"))
         layer, diff_id = _layer(blob, readable, where, report)
         blob.commit()
-        data = media.dumps(_config(config, platform or platforms.machine(), diff_id, message, where))
+        data = media.dumps(_config(config or {}, platform or platforms.machine(), diff_id, message, where))
         described = area.put(data)
         manifest = media.Manifest(
             media.OCI_MANIFEST, media.Descriptor(media.OCI_CONFIG, described.digest, described.size), (layer,), {}
@@ -110,14 +109,14 @@ def _check_entries(reader: TarReader) -> None:
         raise LayerError("it is empty")
 
 
-def _config(config: instructions.Config, platform: Platform, diff_id: str, message: str, where: str) -> media.JSON:
+def _config(config: Mapping[str, Any], platform: Platform, diff_id: str, message: str, where: str) -> media.JSON:
     created = _created()
     comment = message or f"Imported from {posixpath.basename(where)}"
     data: media.JSON = {
         "architecture": platform.architecture,
         "os": platform.os,
         "created": created,
-        "config": config,
+        "config": dict(config),
         "rootfs": {"type": "layers", "diff_ids": [diff_id]},
         "history": [{"created": created, "comment": comment}],
     }

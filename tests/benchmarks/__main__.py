@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.benchmarks import images, ours, peers, pulls
+from tests.benchmarks import builds, images, ours, peers, pulls
 from tests.benchmarks.measure import REST, Row, measure, table, verdicts
 from tests.rigs import dockerd, reaper, registry, roots, users
 
@@ -20,6 +20,7 @@ _GROUPS = (
     ("start", peers.FLOOR, 1.0),
     ("many", f"{peers.MANY} × {peers.FLOOR}", 0.05),
     ("program", "", 0.3),
+    ("build", "", 0.15),
     ("Debian", "load, Debian", 0.1),
     ("20,000 small files", "load, 20,000 small files", 0.1),
     ("memory", "", 0.05),
@@ -100,7 +101,7 @@ def _one_user(options: argparse.Namespace) -> int:
     )
     rows = [*peers.starts(root, folder, socket), *peers.many(root, socket), *ours.rows(folder / "store")]
     rows += images.rows(images.archives(), options.fast, fast_socket)
-    rows += pulls.rows(options.registry, folder)
+    rows += pulls.rows(options.registry, folder) + builds.rows(folder, socket)
     rows = [row for row in rows if row.group in options.only or not options.only]
     print(f"\n== {options.kind} (uid {os.getuid()})", flush=True)
     for group, floor, share in _GROUPS:
@@ -112,7 +113,7 @@ def _one_user(options: argparse.Namespace) -> int:
     if options.only or any(row.seconds for row in rows if row.name == ours.ENGINE):
         ours.end(folder / "store")
     images.end(options.fast)
-    found = verdicts([*rows, *ours.limits()])
+    found = verdicts([*rows, *ours.limits(), *builds.limits()])
     for holds, text in found:
         print(f"{'holds ' if holds else 'BROKEN'} {text}")
     _write(options.json, rows)

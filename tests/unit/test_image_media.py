@@ -1,4 +1,4 @@
-"""JSON of images, platforms, changes and errors: valid, invalid, at odds with itself."""
+"""JSON of images, platforms and errors: valid, invalid, at odds with itself."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from jupyter_containers import errors
 from jupyter_containers.errors import ContainersError, InvalidArgument, InvalidImage, WrongPlatform, suggest
-from jupyter_containers.image import changes, media, platforms
+from jupyter_containers.image import media, platforms
 from jupyter_containers.image.platforms import Platform
 
 SHA = "sha256:" + 64 * "a"
@@ -93,32 +93,6 @@ def test_the_best_platform_is_the_nearest_that_runs() -> None:
     platforms.check(Platform("linux", "amd64"), platforms.parse("linux/amd64"), "image x")
     with pytest.raises(WrongPlatform, match=r"image x: the image is for linux/s390x, not for linux/amd64"):
         platforms.check(Platform("linux", "s390x"), platforms.parse("linux/amd64"), "image x")
-
-
-def test_changes_make_a_configuration() -> None:
-    made = changes.apply(
-        {"Env": ["A=0", "B=2"], "Labels": {"l": "0"}},
-        ['CMD ["sh", "-c"]', "ENTRYPOINT exec top -b", "env A=1 C='x y'", "ENV D three words", "LABEL m=1 n=\"2 3\"",
-         "EXPOSE 80 53/udp", "WORKDIR /w", "USER me", 'VOLUME ["/a", "/b c"]', "STOPSIGNAL SIGINT", "ONBUILD RUN x"],
-    )  # fmt: skip
-    assert made == {
-        "Cmd": ["sh", "-c"], "Entrypoint": ["/bin/sh", "-c", "exec top -b"],
-        "Env": ["A=1", "B=2", "C=x y", "D=three words"], "Labels": {"l": "0", "m": "1", "n": "2 3"},
-        "ExposedPorts": {"80/tcp": {}, "53/udp": {}}, "WorkingDir": "/w", "User": "me",
-        "Volumes": {"/a": {}, "/b c": {}}, "StopSignal": "SIGINT", "OnBuild": ["RUN x"],
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize("change", ["", "RUN x", "ENV", "ENV a=1 b", "EXPOSE x", "EXPOSE 0", "EXPOSE 99999", "CMDD x",
-                                    "LABEL 'open", "USER", "CMD"])  # fmt: skip
-def test_changes_that_cannot_be(change: str) -> None:
-    with pytest.raises(InvalidArgument, match="--change"):
-        changes.apply({}, [change])
-
-
-def test_a_misspelt_change_is_mended() -> None:
-    with pytest.raises(InvalidArgument, match="Did you mean ENTRYPOINT"):
-        changes.apply({}, ["ENTRYPIONT x"])
 
 
 def test_errors_say_where_what_and_mend() -> None:
