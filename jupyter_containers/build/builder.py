@@ -12,9 +12,8 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,9 +27,10 @@ from jupyter_containers.build.layering import Layering
 from jupyter_containers.build.plan import SCRATCH, Plan, StagePlan
 from jupyter_containers.build.request import BuildRequest
 from jupyter_containers.build.runs import Runs
-from jupyter_containers.build.sandbox import Cancelled, Sandbox
-from jupyter_containers.build.source import Location
+from jupyter_containers.build.sandbox import Sandbox
+from jupyter_containers.build.source import Location, located
 from jupyter_containers.build.stage import Made, StageBuild, Step
+from jupyter_containers.build.stages import Once, Stages
 from jupyter_containers.build.state import State
 from jupyter_containers.build.transfer import Transfers
 from jupyter_containers.errors import ContainersError, InvalidArgument, suggest
@@ -95,14 +95,6 @@ def build(place: Place, request: BuildRequest, on_event: OnEvent | None = None) 
     return image
 
 
-@dataclass
-class _Bases:
-    """Images that stages begin with or copy from: each is looked for once."""
-
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    found: dict[tuple[str, str], State] = field(default_factory=dict)
-
-
 class Build:
     """One build on its way. What its stages, in their threads, ask is answered here."""
 
@@ -117,8 +109,9 @@ class Build:
         self._platform = request.platform or platforms.machine()
         self.globals = self._globals()
         self.plan = plans.plan(request.dockerfile, self.globals, request.target)
-        self._bases, self._lock = _Bases(), threading.Lock()
-        self._stages: dict[int, Future[State]] = {}
+        count, cancel = len(request.dockerfile.stages), self.sandbox.running.cancel
+        self._stages = Stages(count, self._carry_out, cancel)
+        self._images: Once[tuple[str, str], State] = Once()
         self._keys: dict[str, Result] = {}
         self._imported: dict[str, Result] = {}
         self._end = ExitStack()
@@ -131,15 +124,10 @@ class Build:
             self._announce(self.plan)
             self._warn()
             self._import()
-            with self._end, ThreadPoolExecutor(len(self.request.dockerfile.stages), "stage") as self._threads:
-                futures = [self._stage(index) for index in self.plan.stages]
-                try:
-                    for future in futures:
-                        self._await(future)
-                    self._state = self._await(self._stage(self.plan.target))
-                except BaseException:
-                    self.sandbox.running.cancel()
-                    raise
+            with self._end, self._stages as stages:
+                for index in self.plan.stages:
+                    stages.begin(index)
+                self._state = stages.state(self.plan.target)
         except BaseException as error:  # noqa: BLE001 - raised where the build was asked for
             self.error = error
         finally:
@@ -164,53 +152,25 @@ class Build:
 
     # --- stages ---
 
-    def _stage(self, index: int) -> Future[State]:
-        """The state of a stage, which is begun if it was not yet."""
-        with self._lock:
-            if index not in self._stages:
-                self._stages[index] = self._threads.submit(self._carry_out, index)
-            return self._stages[index]
-
     def _carry_out(self, index: int) -> State:
-        try:
-            one = self.plan.stages.get(index) or self._late(index)
-            return StageBuild(self, one, self._base(one)).run()
-        except BaseException:
-            self.sandbox.running.cancel()  # the others need not go on
-            raise
+        one = self.plan.stages.get(index) or self._late(index)
+        return StageBuild(self, one, self._base(one)).run()
 
     def _late(self, index: int) -> StagePlan:
         """A stage that only an ONBUILD of a base asks for."""
         dockerfile = self.request.dockerfile
         return plans.stage_plan(dockerfile, dockerfile.stages[index], self.globals)
 
-    def _await(self, future: Future[State]) -> State:
-        """The state, or the error that began it all: not that of one which was stopped because of it."""
-        try:
-            return future.result()
-        except Cancelled:
-            with self._lock:
-                others = [one.exception() for one in self._stages.values() if one.done()]
-            first = next((error for error in others if error and not isinstance(error, Cancelled)), None)
-            if first is None:
-                raise
-            raise first from None
-
     def _base(self, one: StagePlan) -> State:
         """What a stage begins with."""
-        location, begun = one.base.location, time.monotonic()
-        if one.below is not None:
-            found = replace(self._await(self._stage(one.below)), about=one.shown)
-        elif one.base.base == SCRATCH:
-            found = replace(self.empty, platform=self._wanted(one), about=one.shown)
-        else:
-            found = self._image(one.base.base, self._wanted(one), location, step_id(one.stage.index, 0))
-        done = {"status": "done", "seconds": time.monotonic() - begun}
-        self.events.send("step", id=step_id(one.stage.index, 0), **done)
-        return found
-
-    def _wanted(self, one: StagePlan) -> Platform:
-        return platforms.parse(one.base.platform) if one.base.platform else self._platform
+        step = step_id(one.stage.index, 0)
+        with self.events.step(step), located(one.base.location):
+            platform = platforms.parse(one.base.platform) if one.base.platform else self._platform
+            if one.below is not None:
+                return replace(self._stages.state(one.below), about=one.shown)
+            if one.base.base == SCRATCH:
+                return replace(self.empty, platform=platform, about=one.shown)
+            return self._image(one.base.base, platform, step)
 
     @property
     def empty(self) -> State:
@@ -223,26 +183,23 @@ class Build:
         own = self._index_at(location)
         index = plans.earlier(self.request.dockerfile, name, own)
         if index is not None:
-            return self._await(self._stage(index))
-        return self._image(name, self._platform, location, step_id(own, 0))
+            return self._stages.state(index)
+        return self._image(name, self._platform, step_id(own, 0))
 
     def _index_at(self, location: Location) -> int:
         """Which stage a place of the file is in."""
         stages = self.request.dockerfile.stages
         return max((one.index for one in stages if one.base.location.first <= location.first), default=0)
 
-    def _image(self, name: str, platform: Platform, location: Location, step: str) -> State:
-        key = (name, str(platform))
-        with self._bases.lock:
-            if key not in self._bases.found:
-                image = self._place.pull(
-                    name, platform, self.request.pull, lambda message: self._progress(step, message)
-                )
-                self._bases.found[key] = state.of_image(image, self.request.epoch)
-            return self._bases.found[key]
+    def _image(self, name: str, platform: Platform, step: str) -> State:
+        def tell(message: Event) -> None:
+            self.events.send("progress", id=step, message=message)
 
-    def _progress(self, step: str, message: Event) -> None:
-        self.events.send("progress", id=step, message=message)
+        def find() -> State:
+            image = self._place.pull(name, platform, self.request.pull, tell)
+            return state.of_image(image, self.request.epoch)
+
+        return self._images.get((name, str(platform)), find)
 
     # --- results ---
 

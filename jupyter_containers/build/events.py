@@ -16,11 +16,19 @@ A stage's step 0 is its base. Not here: how it looks (``text.build``).
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
+
+from jupyter_containers.errors import ContainersError
 
 Event = dict[str, Any]
 OnEvent = Callable[[Event], None]
+
+
+class Cancelled(ContainersError):
+    """Another step failed, or the user pressed stop: this one need not go on."""
 
 
 class Events:
@@ -32,6 +40,19 @@ class Events:
     def send(self, type_: str, **values: Any) -> None:
         """Send one; from any thread."""
         self._queue.put({"type": type_, **values})
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[Callable[[str], None]]:
+        """Tell that a step runs, and how it ended when the block does; what is given takes another word for "done"."""
+        begun, ends = time.monotonic(), ["done"]
+        self.send("step", id=name, status="running")
+        try:
+            yield ends.append
+        except BaseException as error:
+            ends.append("canceled" if isinstance(error, Cancelled) else "failed")
+            raise
+        finally:
+            self.send("step", id=name, status=ends[-1], seconds=time.monotonic() - begun)
 
     def end(self) -> None:
         """No more will come."""

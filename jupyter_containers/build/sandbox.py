@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from jupyter_containers.build.events import Cancelled
 from jupyter_containers.config import Settings
 from jupyter_containers.errors import ContainersError
 from jupyter_containers.options import RunOptions
@@ -28,10 +29,6 @@ from jupyter_containers.run.runtime import Connection, Exit, Runtime, mapped
 HOSTNAME = "build"  # one for all steps: a random one would find its way into files
 
 Using = Callable[[], AbstractContextManager[None]]
-
-
-class Cancelled(ContainersError):
-    """Another step failed, or the user pressed stop: this one need not go on."""
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,13 @@ carried out) can still show the lines. Not here: what is a fault.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from jupyter_containers.errors import DockerfileError, suggest
+from jupyter_containers.build.events import Cancelled
+from jupyter_containers.errors import ContainersError, DockerfileError, StorageFull, suggest
 
 _RULE = "-" * 20
 
@@ -96,6 +98,20 @@ def excerpt(location: Location, line: int, column: int) -> str:
         if number == line:
             shown.append(f"     |     {_blank(text[: at - 1])}^")
     return "\n".join([f"{location.source.name}:{line}", _RULE, *shown, _RULE])
+
+
+@contextmanager
+def located(location: Location) -> Iterator[None]:
+    """What fails inside is said at this place: faults, and errors that don't know a Dockerfile."""
+    try:
+        yield
+    except (DockerfileError, Cancelled, StorageFull):
+        raise
+    except Fault as fault:
+        raise location.fault(fault) from None
+    except ContainersError as error:
+        what = f"{error.where}: {error.what}" if error.where else error.what
+        raise location.error(what, error.where, error.mend) from error
 
 
 def suggestion(word: str, candidates: Collection[str], prefix: str = "") -> str:

@@ -1,16 +1,14 @@
 """Carries out one stage: instruction by instruction, from state to state.
 
 What only changes the configuration costs nothing. What makes files is looked up in the cache first, by a key of all
-that it depends on: the files below (not how they came to be), the instruction once expanded, what it reads. So a changed
-``LABEL`` or ``ENV`` that no later step uses leaves these cached, and so does a step that was done again and gave the
-same. Not here: how layers are made (``layering``, ``running``, ``transfer``), which stages there are (``builder``).
+that it depends on: the files below (not how they came to be), the instruction once expanded, what it reads. So a
+changed ``LABEL`` leaves later steps cached, and so does a step that was done again and gave the same. Not here: how
+layers are made (``layering``, ``runs``, ``transfer``), which stages there are (``builder``).
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -21,10 +19,8 @@ from jupyter_containers.build.events import step_id
 from jupyter_containers.build.expand import expand
 from jupyter_containers.build.instructions import Arg, Instruction, Maintainer, Run, Transfer, Workdir
 from jupyter_containers.build.plan import StagePlan
-from jupyter_containers.build.sandbox import Cancelled
-from jupyter_containers.build.source import Fault
+from jupyter_containers.build.source import located
 from jupyter_containers.build.state import Layer, State
-from jupyter_containers.errors import ContainersError, DockerfileError, InvalidArgument, StorageFull
 
 if TYPE_CHECKING:
     from jupyter_containers.build.builder import Build
@@ -81,7 +77,7 @@ class StageBuild:
     def _do(self, instruction: Instruction) -> None:
         self._build.sandbox.running.check()
         self._number += 1
-        with self._told() as tell, _located(instruction):
+        with self._build.events.step(self._id) as tell, located(instruction.location):
             if isinstance(instruction, Arg):
                 self._declare(instruction)
                 return
@@ -142,19 +138,6 @@ class StageBuild:
         result = self._build.result(key, prepared.created_by, self._state, prepared.make, lambda: tell("cached"))
         self._state = self._state.then(prepared.created_by, result.layer)
 
-    @contextmanager
-    def _told(self) -> Iterator[Callable[[str], None]]:
-        """Tell how the step goes on; the block may say how it ended."""
-        send, begun, ends = self._build.events.send, time.monotonic(), ["done"]
-        send("step", id=self._id, status="running")
-        try:
-            yield ends.append
-        except BaseException as error:
-            ends.append("canceled" if isinstance(error, Cancelled) else "failed")
-            raise
-        finally:
-            send("step", id=self._id, status=ends[-1], seconds=time.monotonic() - begun)
-
 
 @dataclass(frozen=True)
 class Prepared:
@@ -168,18 +151,3 @@ class Prepared:
     key: tuple[object, ...]
     make: Make
     created_by: str
-
-
-@contextmanager
-def _located(instruction: Instruction) -> Iterator[None]:
-    """What fails inside is said at the instruction's place."""
-    try:
-        yield
-    except (DockerfileError, Cancelled, StorageFull):
-        raise
-    except Fault as fault:
-        raise instruction.location.fault(fault) from None
-    except ContainersError as error:
-        what = f"{error.where}: {error.what}" if error.where else error.what
-        near = error.where if isinstance(error, InvalidArgument) else ""
-        raise instruction.location.error(what, near, error.mend) from error

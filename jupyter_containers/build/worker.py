@@ -26,12 +26,9 @@ copy    Write the layer that a COPY or ADD makes to *output*: a tar, reproducibl
     The result: ``{"entries": N, "bytes": N}``. Errors: NotFound, InvalidArgument and Conflict for what the
     instruction says, LayerError for what cannot be packed or unpacked.
 
-digest  The digest of what an input reads of a stage: {root, sources, exclude, parents, literal, keep_owners, hashes};
-        *hashes* may be the path of a file to remember digests in. The result: ``{"digest": "sha256:..."}``.
-
-layer   Write the layer that a container's writable layer is: {upper, lower, owners, epoch, stubs, user, output}; *stubs*
-        are places that were made for mounts, *user* is who the step ran as. The files get the times that the tar has:
-        see ``upperlayer``.
+layer   Write the layer that a container's writable layer is: {upper, lower, owners, epoch, stubs, user, output}.
+        *stubs* are places that were made for mounts, *user* is who the step ran as. The files get the times that the
+        tar has: see ``upperlayer``.
 
 folder  Write the layer that makes a folder: {path, lower, owners, chown, epoch, output}.
 
@@ -63,19 +60,6 @@ def copy(order: Order) -> Order:
     allow_descriptors()
     output = number(order, "output")
     return Copying(order, lambda data: write_all(output, data)).run()
-
-
-def digest(order: Order) -> Order:
-    """The digest of what an input reads: see above."""
-    from jupyter_containers.build import contents
-    from jupyter_containers.build.copying import Input
-
-    allow_descriptors()
-    given = Input.of(order)
-    hashes = contents.Hashes(str(order["hashes"]) if order.get("hashes") else None)
-    found = contents.digest(given.root, given.select(), hashes, given.keep_owners)
-    hashes.save()
-    return {"digest": found}
 
 
 def layer(order: Order) -> Order:
@@ -155,7 +139,7 @@ def _opaque(order: Order) -> bytes:
 
 
 VERBS = {
-    **FILE_VERBS, "copy": copy, "digest": digest, "layer": layer, "folder": folder, "locate": locate, "stubs": stubs,
+    **FILE_VERBS, "copy": copy, "layer": layer, "folder": folder, "locate": locate, "stubs": stubs,
     "cache": cache,
 }  # fmt: skip
 

@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from jupyter_containers.build.worker import WORKER
 from jupyter_containers.errors import Conflict, ContainersError, InvalidArgument, LayerError, NotFound
 from jupyter_containers.image.program import Program
 from tests.rigs import copies
@@ -376,29 +375,6 @@ def test_a_stages_owners_stay_on_every_rung(as_user: User) -> None:
     assert rows == [
         ["x", "dir", "0o755", 0, 0, 0, {}], ["x/f", "file", "0o640", 33, 34, 0, {}], ["x/g", "file", "0o4755", 1000, 1001, 0, {}],
     ]  # fmt: skip
-
-
-def test_the_worker_tells_the_digest_of_a_stage(tmp_path: Path) -> None:
-    stage = fill(tmp_path / "stage", "d/a", "d/b")
-    fd = os.open(stage, os.O_RDONLY | os.O_DIRECTORY)
-
-    def digest(**fields: Any) -> str:
-        with Program(None, (fd,), WORKER) as program:
-            order = {"verb": "digest", "root": fd, "sources": ["d"], **fields}
-            return str(program.call(order)["digest"])
-
-    try:
-        before = digest(keep_owners=True)
-        assert digest(keep_owners=True, hashes=str(tmp_path / "sub/hashes")) == before
-        assert digest(exclude=["b"]) != digest()
-        (stage / "d/a").write_text("changed")
-        assert digest(keep_owners=True, hashes=str(tmp_path / "sub/hashes")) != before
-        if ROOT:
-            without, kept = digest(), digest(keep_owners=True)
-            os.chown(stage / "d/b", 5, 5)
-            assert (digest() == without, digest(keep_owners=True) == kept) == (True, False)
-    finally:
-        os.close(fd)
 
 
 def test_the_worker_loads_little() -> None:
