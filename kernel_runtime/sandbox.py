@@ -32,6 +32,7 @@ class Context:
     procs_files: tuple[str, ...] = ()
     monitor: Channel | None = None
     stage: Stage | None = None
+    texts: dict[str, int] | None = None  # descriptors of "data" mounts by destination, where their text comes later
     timings: list[tuple[str, float]] = field(default_factory=list)
     _root: Root | None = None
 
@@ -201,6 +202,8 @@ def _mount_data(context: Context, mount: Mount) -> None:
     mode = next((int(option[5:], 8) for option in mount.options if option.startswith("mode=")), 0o644)
     options = ("bind", *(option for option in mount.options if not option.startswith("mode=")))
     path = context.stage.write(mount.source, mode)
+    if context.texts is not None:
+        context.texts[mount.destination] = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     mounts.mount_one(context.root, Mount(mount.destination, "bind", path, options))
 
 

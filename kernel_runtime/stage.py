@@ -72,9 +72,7 @@ class Stage:
         path = f"{self.path}/file{self._files}"
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         try:
-            data = text.encode()
-            while data:
-                data = data[os.write(fd, data) :]
+            write_all(fd, text)
             os.fchmod(fd, mode)
         finally:
             os.close(fd)
@@ -84,3 +82,10 @@ class Stage:
         """Move one tree to its place beneath *root*."""
         with root.resolve(destination, "directory", follow=False) as target:
             sc.mount(self.path + destination, target, None, sc.MS_MOVE)
+
+
+def write_all(fd: int, text: str) -> None:
+    """Write the whole *text*."""
+    data = text.encode()
+    while data:
+        data = data[os.write(fd, data) :]

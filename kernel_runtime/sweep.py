@@ -11,7 +11,7 @@ import select
 import signal
 import time
 
-from kernel_runtime import cgroups, state, trees
+from kernel_runtime import cgroups, state, trees, waiting
 from kernel_runtime.cgroups import Hierarchy
 from kernel_runtime.errors import SetupError
 from kernel_runtime.syscalls import pidfd_send_signal
@@ -33,14 +33,26 @@ def sweep(store: str, runtime: str, hierarchy: Hierarchy) -> list[str]:
         if state.is_alive(found.get("monitorPid", 0), found.get("monitorStart", 0)):
             alive.add(name)
             continue
+        if found.get("status") == state.WAITING:
+            continue  # its caller has taken it, and will start it anew or remove it
         recover(os.path.join(folder, name), runtime)
         recovered.append(name)
+    sweep_waiting(store, runtime)
     hierarchy.sweep(state.LivingMonitors())
+    alive.update(waiting.ids(store))
     sockets = {os.path.basename(state.monitor_socket(runtime, name)) for name in alive}
     for name in os.listdir(runtime):
         if name.endswith(".sock") and name != "launcher.sock" and name not in sockets:
             os.unlink(os.path.join(runtime, name))
     return recovered
+
+
+def sweep_waiting(store: str, runtime: str) -> None:
+    """Remove what killed monitors had made ready, or had begun to."""
+    monitors = state.LivingMonitors()
+    for path, monitor in waiting.all_of(store):
+        if monitor not in monitors:
+            recover(path, runtime, remove=True)
 
 
 def recover(bundle: str, runtime: str, remove: bool = False) -> None:
@@ -55,7 +67,7 @@ def recover(bundle: str, runtime: str, remove: bool = False) -> None:
     except SetupError:
         pass  # something in it can't die; the sweep of all groups will try again
     kill(found.get("pid", 0), found.get("pidStart", 0))
-    state.remove(state.monitor_socket(runtime, os.path.basename(bundle)))
+    state.remove(state.monitor_socket(runtime, str(found["id"])))
     if found.get("remove"):
         trees.remove(bundle)
         return

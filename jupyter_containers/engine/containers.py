@@ -18,7 +18,7 @@ from jupyter_containers.options import RunOptions, options_from_keywords
 from jupyter_containers.result import ContainerResult
 from jupyter_containers.run import inspect
 from jupyter_containers.run.asking import Ask, Asking
-from jupyter_containers.run.bundle import Bundles, Draft, Extra, Source, command_line, with_volume_names
+from jupyter_containers.run.bundle import Bundles, Draft, Extra, Source, alike, command_line, with_volume_names
 from jupyter_containers.run.foreground import Caller, Foreground, OnOutput, Pipes, follow
 from jupyter_containers.run.records import Record, Records
 from jupyter_containers.run.runtime import Connection, Exit, Knock, Runtime, mapped
@@ -174,12 +174,12 @@ class Containers:
         """A draft that will be started at once: what waits for the order is woken while it is written."""
         options, warnings = self._within_reach(with_volume_names(options))
         source = self._images.source(options)
-        knock = self.runtime.knock(options.network)
+        knock = self.runtime.knock(options.network, alike(options, source, extra))
         try:
-            return self._draft(options, source, extra, args, warnings), knock
+            return self._draft(options, source, extra, args, warnings, knock.id if knock else ""), knock
         except BaseException:
             if knock:
-                knock.close()
+                self.runtime.decline(knock)
             raise
 
     def _start(
@@ -192,7 +192,7 @@ class Containers:
         if not options.rm:
             self._bundles.keep(draft)
         request = {**_request(draft.record, self._settings), "config": draft.config}
-        return self.runtime.start(draft.record.bundle, stdio, knock, **request)
+        return self.runtime.start(draft.record.bundle, stdio, knock, draft.alike, **request)
 
     def _keep_started(self, draft: Draft, options: RunOptions, held: ExitStack, connection: Connection) -> None:
         if options.rm:
@@ -278,10 +278,11 @@ class Containers:
         extra: Extra | None,
         args: Sequence[str] | None,
         warnings: builtins.list[str],
+        container_id: str = "",
     ) -> Draft:
         """A container without a record; its image must be held (``Images.using``) until it has one."""
         _check_cpus(options.cpus)
-        draft = self._bundles.draft(options, source, args or command_line(options, source.config), extra)
+        draft = self._bundles.draft(options, source, args or command_line(options, source.config), extra, container_id)
         draft.record.warnings = warnings
         return draft
 
