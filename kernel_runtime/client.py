@@ -215,6 +215,10 @@ class Client:
                     break
         raise ProtocolError("open root", bundle, "no descriptor came", f"See {self._log_path()}.")
 
+    def rest(self) -> None:
+        """Have the launcher keep no container ready until one is asked for again."""
+        self._ask_launcher({"op": "rest"})
+
     def quit(self) -> None:
         """Ask a running launcher to leave; containers go on."""
         try:

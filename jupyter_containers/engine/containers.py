@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from jupyter_containers.config import Settings
@@ -147,8 +148,8 @@ class Containers:
                 connection, started = self._start(draft, options, pipes.stdio(), knock)
                 with connection:
                     pipes.started()
-                    self._keep_started(draft, options, held, connection)
-                    shown = Foreground(connection, pipes, on_output, asking)
+                    keep = partial(self._keep_started, draft, options, held, connection)
+                    shown = Foreground(connection, pipes, on_output, asking, keep)
                     for notice in (*record.warnings, *filter(None, [started.get("notice")])):
                         shown.notice(notice)
                     outcome = shown.run()
@@ -187,7 +188,7 @@ class Containers:
     ) -> tuple[Connection, dict[str, Any]]:
         """Start a container that ends with this process's connection to it.
 
-        One that is removed at its end is recorded only once it runs: who else would ask for it so soon.
+        One that is removed at its end is recorded only once it has run for a moment: who would ask for it so soon.
         """
         if not options.rm:
             self._bundles.keep(draft)
@@ -222,7 +223,7 @@ class Containers:
                 self._bundles.discard(record)
             raise
         finally:
-            if options.rm and self.runtime.state(record.bundle)["status"] not in _RUNNING:
+            if options.rm and record.name and self.runtime.state(record.bundle)["status"] not in _RUNNING:
                 self.records.free_name(record.name)
 
     def start_attached(self, record: Record, stdio: tuple[int, int, int], caller: Caller | None = None) -> int:

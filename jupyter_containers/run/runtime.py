@@ -193,6 +193,11 @@ class Runtime:
         return self._client.sweep()
 
     @mapped
+    def rest(self) -> None:
+        """Keep no container ready until one is asked for again."""
+        self._client.rest()
+
+    @mapped
     def quit(self) -> None:
         """Ask the launcher to leave; containers go on."""
         self._client.quit()
