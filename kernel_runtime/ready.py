@@ -61,7 +61,7 @@ class _Ready:
 
     def __init__(self, machine: Machine, kind: Kind) -> None:
         self._machine, self._kind, self._id = machine, kind, os.urandom(32).hex()
-        self._folder = waiting.begin(machine.store)
+        self._folder = waiting.begin(machine.store, self._id)
         self._socket = state.monitor_socket(machine.runtime, self._id)
         self._group: Cgroup | None = None
         self._child: children.Child | None = None

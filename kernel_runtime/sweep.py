@@ -21,8 +21,10 @@ _MOST_SECONDS = 10.0
 
 def sweep(store: str, runtime: str, hierarchy: Hierarchy) -> list[str]:
     """Recover every container whose monitor is gone, and cgroups and sockets that no container owns; their ids."""
+    sockets = [name for name in os.listdir(runtime) if name.endswith(".sock") and name != "launcher.sock"]
+    sweep_waiting(store, runtime)
     folder = os.path.join(store, "containers")
-    recovered, alive = [], set()
+    recovered, alive = [], set(waiting.ids(store))  # before containers/: what is taken meanwhile moves there
     for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
         if name.startswith(trees.GONE):
             trees.remove(os.path.join(folder, name))
@@ -37,13 +39,10 @@ def sweep(store: str, runtime: str, hierarchy: Hierarchy) -> list[str]:
             continue  # its caller has taken it, and will start it anew or remove it
         recover(os.path.join(folder, name), runtime)
         recovered.append(name)
-    sweep_waiting(store, runtime)
     hierarchy.sweep(state.LivingMonitors())
-    alive.update(waiting.ids(store))
-    sockets = {os.path.basename(state.monitor_socket(runtime, name)) for name in alive}
-    for name in os.listdir(runtime):
-        if name.endswith(".sock") and name != "launcher.sock" and name not in sockets:
-            os.unlink(os.path.join(runtime, name))
+    owned = {os.path.basename(state.monitor_socket(runtime, name)) for name in alive}
+    for name in set(sockets) - owned:
+        state.remove(os.path.join(runtime, name))
     return recovered
 
 

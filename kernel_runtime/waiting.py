@@ -1,7 +1,7 @@
 """Where containers lie that are made ready before anybody has asked for them: ``waiting/<kind>-<id>`` in the store.
 
 Whoever wants one moves its folder to ``containers/<id>``: a rename succeeds once, so one caller alone has it, and the
-folder is its own from then on. Until it is finished, a folder is named after its monitor, ``.new-<pid>-<start>``.
+folder is its own from then on. Until it is finished, its folder is ``.new-<pid>-<start>-<id>``, after its monitor.
 
 Not here: what is in them (:mod:`ready`).
 """
@@ -21,9 +21,9 @@ def folder(store: str) -> str:
     return os.path.join(store, "waiting")
 
 
-def begin(store: str) -> str:
+def begin(store: str, container_id: str) -> str:
     """The folder of a container that this process is about to make ready, not there yet."""
-    return os.path.join(folder(store), f"{_NEW}{state.group_id()}")
+    return os.path.join(folder(store), f"{_NEW}{state.group_id()}-{container_id}")
 
 
 def place(store: str, kind: str, container_id: str) -> str:
@@ -45,8 +45,8 @@ def claim(store: str, kind: str) -> str:
 
 
 def ids(store: str) -> list[str]:
-    """Those of all that are ready."""
-    return [name.partition("-")[2] for name in _names(store) if not name.startswith(_NEW)]
+    """Those of all that are there, finished or not."""
+    return [name.rpartition("-")[2] for name in _names(store)]
 
 
 def all_of(store: str) -> Iterator[tuple[str, str]]:
@@ -54,7 +54,7 @@ def all_of(store: str) -> Iterator[tuple[str, str]]:
     for name in _names(store):
         path = os.path.join(folder(store), name)
         if name.startswith(_NEW):
-            yield path, name[len(_NEW) :]
+            yield path, name[len(_NEW) :].rpartition("-")[0]
         else:
             found = state.read(path) or {}
             yield path, f"{found.get('monitorPid', '')}-{found.get('monitorStart', '')}"
