@@ -162,6 +162,6 @@ class _Ready:
         if self._listener:
             state.remove(self._socket)  # first: where it is closed, the caller may start the container anew
             self._listener.close()
-        trees.remove(self._folder)
+        trees.remove(trees.put_aside(self._folder))  # nobody must take what is half gone
         if self._group:
             self._group.destroy()

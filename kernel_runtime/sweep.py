@@ -51,7 +51,8 @@ def sweep_waiting(store: str, runtime: str) -> None:
     monitors = state.LivingMonitors()
     for path, monitor in waiting.all_of(store):
         if monitor not in monitors:
-            recover(path, runtime, remove=True)
+            gone = trees.GONE in path
+            recover(path if gone else trees.put_aside(path), runtime, remove=True)
 
 
 def recover(bundle: str, runtime: str, remove: bool = False) -> None:
