@@ -322,16 +322,11 @@ class Client:
             connection.close()
             if event["event"] == "exit":
                 raise _fault(event)
-            if event["event"] == "gone" and not self._is_unbegun(bundle):
+            if event["event"] == "gone" and (state.read(bundle) or not os.path.isdir(bundle)):
                 raise ProtocolError(
                     "start", os.path.basename(bundle)[:12], "its monitor ended", f"See {self._log_path()}."
                 )
         raise ProtocolError("start", bundle, "the launcher gave no answer", f"See {self._log_path()}.")
-
-    @staticmethod
-    def _is_unbegun(bundle: str) -> bool:
-        found = state.read(bundle)
-        return os.path.isdir(bundle) and (not found or found["status"] == state.WAITING)
 
     def knock(self, network: str, kind: str = "") -> Knock | None:
         """Wake a container that waits for an order, which must follow at once; ``None`` where none waits.

@@ -61,7 +61,7 @@ class _Ready:
 
     def __init__(self, machine: Machine, kind: Kind) -> None:
         self._machine, self._kind, self._id = machine, kind, os.urandom(32).hex()
-        self._folder = waiting.begin(machine.store, self._id)
+        self._folder = waiting.place(machine.store, self._id)
         self._socket = state.monitor_socket(machine.runtime, self._id)
         self._group: Cgroup | None = None
         self._child: children.Child | None = None
@@ -86,19 +86,10 @@ class _Ready:
         self._child = first.make_ready(self._machine, parsed, self._folder, netns_fd, procs_files, self._listener)
         if netns_fd >= 0:
             os.close(netns_fd)
-        self._record(procs_files)
         rehearsal.of_monitor(self._group)
 
     def _config(self, own: kinds.Config, bundle: str) -> kinds.Config:
         return kinds.joined(self._kind.common, own, self._id, bundle)
-
-    def _record(self, procs_files: tuple[str, ...]) -> None:
-        assert self._child is not None
-        pid = self._child.pid
-        state.write(self._folder, {
-            "id": self._id, "status": state.WAITING, "pid": pid, "pidStart": state.start_time(pid), "remove": True,
-            "monitorPid": os.getpid(), "monitorStart": state.start_time(os.getpid()), "cgroupFiles": list(procs_files),
-        })  # fmt: skip
 
     def wait(self, launcher: Channel) -> tuple[Message, list[int]] | None:
         """The order that the first process has taken, and its descriptors; ``None`` once nobody will give one."""
@@ -136,7 +127,7 @@ class _Ready:
 
     def _publish(self) -> None:
         """From now on callers find it."""
-        place = waiting.place(self._machine.store, self._kind.name, self._id)
+        place = waiting.place(self._machine.store, self._id, self._kind.name)
         os.rename(self._folder, place)
         self._folder = place
 

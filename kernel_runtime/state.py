@@ -1,8 +1,7 @@
 """state.json of a container: written by its monitor alone, read by everybody; and where the runtime keeps its sockets.
 
-The first fields are those of the OCI runtime-spec's "State"; ``status`` is ``creating``, ``running``, ``paused``,
-``stopped``, or ``waiting``: made ready, without an order yet. A process is named by pid and start time, so that a
-reused pid is never taken for it.
+The first fields are those of the OCI runtime-spec's "State"; ``status`` is ``creating``, ``running``, ``paused`` or
+``stopped``. A process is named by pid and start time, so that a reused pid is never taken for it.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from kernel_runtime.errors import RuntimeFault, full_disk_mend
 
 State = dict[str, Any]
 FILE = "state.json"
-WAITING = "waiting"
 
 
 def read(bundle: str) -> State | None:
@@ -89,8 +87,8 @@ def is_alive(pid: int, started: int) -> bool:
 
 
 def is_running(state: State | None) -> bool:
-    """Whether the container's first process or its monitor lives; not where they only wait for an order."""
-    if not state or state.get("status") in ("stopped", WAITING):
+    """Whether the container's first process or its monitor lives."""
+    if not state or state.get("status") == "stopped":
         return False
     return is_alive(state.get("monitorPid", 0), state.get("monitorStart", 0)) or is_alive(
         state.get("pid", 0), state.get("pidStart", 0)

@@ -24,7 +24,8 @@ def sweep(store: str, runtime: str, hierarchy: Hierarchy) -> list[str]:
     sockets = [name for name in os.listdir(runtime) if name.endswith(".sock") and name != "launcher.sock"]
     sweep_waiting(store, runtime)
     folder = os.path.join(store, "containers")
-    recovered, alive = [], set(waiting.ids(store))  # before containers/: what is taken meanwhile moves there
+    recovered = []
+    alive = {name for _, name, _ in waiting.all_of(store)}  # before containers/: what is taken meanwhile moves there
     for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
         if name.startswith(trees.GONE):
             trees.remove(os.path.join(folder, name))
@@ -35,8 +36,6 @@ def sweep(store: str, runtime: str, hierarchy: Hierarchy) -> list[str]:
         if state.is_alive(found.get("monitorPid", 0), found.get("monitorStart", 0)):
             alive.add(name)
             continue
-        if found.get("status") == state.WAITING:
-            continue  # its caller has taken it, and will start it anew or remove it
         recover(os.path.join(folder, name), runtime)
         recovered.append(name)
     hierarchy.sweep(state.LivingMonitors())
@@ -47,12 +46,12 @@ def sweep(store: str, runtime: str, hierarchy: Hierarchy) -> list[str]:
 
 
 def sweep_waiting(store: str, runtime: str) -> None:
-    """Remove what killed monitors had made ready, or had begun to."""
+    """Remove what killed monitors had made ready, or had begun to. Their first processes have died with them."""
     monitors = state.LivingMonitors()
-    for path, monitor in waiting.all_of(store):
+    for path, container_id, monitor in waiting.all_of(store):
         if monitor not in monitors:
-            gone = trees.GONE in path
-            recover(path if gone else trees.put_aside(path), runtime, remove=True)
+            trees.remove(path if trees.GONE in path else trees.put_aside(path))
+            state.remove(state.monitor_socket(runtime, container_id))
 
 
 def recover(bundle: str, runtime: str, remove: bool = False) -> None:
@@ -67,7 +66,7 @@ def recover(bundle: str, runtime: str, remove: bool = False) -> None:
     except SetupError:
         pass  # something in it can't die; the sweep of all groups will try again
     kill(found.get("pid", 0), found.get("pidStart", 0))
-    state.remove(state.monitor_socket(runtime, str(found["id"])))
+    state.remove(state.monitor_socket(runtime, os.path.basename(bundle)))
     if found.get("remove"):
         trees.remove(bundle)
         return

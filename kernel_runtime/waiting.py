@@ -1,7 +1,8 @@
-"""Where containers lie that are made ready before anybody has asked for them: ``waiting/<kind>-<id>`` in the store.
+"""Where containers lie that are made ready before anybody has asked for them: folders in ``waiting/`` of the store.
 
-Whoever wants one moves its folder to ``containers/<id>``: a rename succeeds once, so one caller alone has it, and the
-folder is its own from then on. Until it is finished, its folder is ``.new-<pid>-<start>-<id>``, after its monitor.
+A folder's name says all that others must know: ``<kind>-<monitor's pid>-<its start time>-<id>``; until it is finished,
+its kind is ``.new``. Whoever wants a container moves its folder to ``containers/<id>``: a rename succeeds once, so one
+caller alone has it, and the folder is its own from then on.
 
 Not here: what is in them (:mod:`ready`).
 """
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 
 from kernel_runtime import state
 
-_NEW = ".new-"
+_NEW = ".new"
 
 
 def folder(store: str) -> str:
@@ -21,21 +22,16 @@ def folder(store: str) -> str:
     return os.path.join(store, "waiting")
 
 
-def begin(store: str, container_id: str) -> str:
-    """The folder of a container that this process is about to make ready, not there yet."""
-    return os.path.join(folder(store), f"{_NEW}{state.group_id()}-{container_id}")
-
-
-def place(store: str, kind: str, container_id: str) -> str:
-    """The folder of one that is ready."""
-    return os.path.join(folder(store), f"{kind}-{container_id}")
+def place(store: str, container_id: str, kind: str = _NEW) -> str:
+    """The folder of a container that this process makes ready; of no *kind* before it is finished."""
+    return os.path.join(folder(store), f"{kind}-{state.group_id()}-{container_id}")
 
 
 def claim(store: str, kind: str) -> str:
     """Take one of a kind; its id, or ``""`` where none waits. Its folder is ``containers/<id>`` now."""
     for name in _names(store):
         if name.startswith(f"{kind}-"):
-            container_id = name[len(kind) + 1 :]
+            container_id = name.rpartition("-")[2]
             try:
                 os.rename(os.path.join(folder(store), name), os.path.join(store, "containers", container_id))
             except OSError:
@@ -44,20 +40,11 @@ def claim(store: str, kind: str) -> str:
     return ""
 
 
-def ids(store: str) -> list[str]:
-    """Those of all that are there, finished or not."""
-    return [name.rpartition("-")[2] for name in _names(store)]
-
-
-def all_of(store: str) -> Iterator[tuple[str, str]]:
-    """Every folder with the process that made it: ``<pid>-<start>``, ``""`` where nobody knows."""
+def all_of(store: str) -> Iterator[tuple[str, str, str]]:
+    """Each folder, the container's id, and its monitor as :func:`state.group_id` names it."""
     for name in _names(store):
-        path = os.path.join(folder(store), name)
-        if name.startswith(_NEW):
-            yield path, name[len(_NEW) :].rpartition("-")[0]
-        else:
-            found = state.read(path) or {}
-            yield path, f"{found.get('monitorPid', '')}-{found.get('monitorStart', '')}"
+        *_, pid, started, container_id = f"---{name}".split("-")  # anything else is nobody's
+        yield os.path.join(folder(store), name), container_id, f"{pid}-{started}"
 
 
 def _names(store: str) -> list[str]:

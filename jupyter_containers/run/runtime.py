@@ -206,9 +206,7 @@ class Runtime:
     @mapped
     def state(bundle: Path) -> dict[str, Any]:
         """The state of a container: ``status`` is ``created`` before its first start."""
-        found = _state.read(str(bundle))
-        if not found or found["status"] == _state.WAITING:
-            return {"status": "created"}
+        found = _state.read(str(bundle)) or {"status": "created"}
         if found["status"] in ("creating", "running", "paused") and not _state.is_running(found):
             found = {**found, "status": "stopped", "exitCode": 137, "reason": "monitor killed"}
         return found

@@ -50,7 +50,7 @@ def ready(engine: Engine, asked: Message) -> Message:
     waiting, end, ids = engine.settings.home / "waiting", time.monotonic() + 5, []
     while not ids and time.monotonic() < end:
         time.sleep(0.005)
-        ids = [name.partition("-")[2] for name in os.listdir(waiting) if not name.startswith(".")]
+        ids = [name.rpartition("-")[2] for name in os.listdir(waiting) if not name.startswith(".")]
     return {"ids": ids}
 
 

@@ -173,8 +173,9 @@ def kill_ready(who: str) -> dict[str, Any]:
     engine.containers.run("busybox:test", ["true"], remove=True, network="none")
     _ready(engine)
     for folder in (engine.settings.home / "waiting").iterdir():
-        state = json.loads((folder / "state.json").read_text())
-        pids = {"monitor": state["monitorPid"], "first process": state["pid"], "launcher": engine.runtime.info()["pid"]}
+        monitor = int(folder.name.split("-")[1])
+        child = int(open(f"/proc/{monitor}/task/{monitor}/children").read())
+        pids = {"monitor": monitor, "first process": child, "launcher": engine.runtime.info()["pid"]}
         os.kill(pids[who], signal.SIGKILL)
         break
     codes = [_code(engine) for _ in range(3)]
