@@ -322,7 +322,7 @@ class Client:
             connection.close()
             if event["event"] == "exit":
                 raise _fault(event)
-            if event["event"] == "gone" and (state.read(bundle) or not os.path.isdir(bundle)):
+            if event["event"] == "gone" and not _is_unbegun(bundle):
                 raise ProtocolError(
                     "start", os.path.basename(bundle)[:12], "its monitor ended", f"See {self._log_path()}."
                 )
@@ -381,6 +381,11 @@ class Client:
             return Connection(connect(state.monitor_socket(self.runtime, container_id)))
         except (FileNotFoundError, ConnectionRefusedError):
             raise NotRunning("reach", container_id[:12], "the container is not running") from None
+
+
+def _is_unbegun(bundle: str) -> bool:
+    """Whether no process has run the program of *bundle*, so that another may."""
+    return os.path.isdir(bundle) and not (state.read(bundle) or waiting.has_begun(bundle))
 
 
 def _fault(event: Message) -> RuntimeFault:

@@ -15,7 +15,7 @@ import socket
 from dataclasses import replace
 from typing import Any
 
-from kernel_runtime import children, init, orders, reaper, rehearsal, sandbox, spec
+from kernel_runtime import children, init, orders, reaper, rehearsal, sandbox, spec, users, waiting
 from kernel_runtime import syscalls as sc
 from kernel_runtime.children import Child
 from kernel_runtime.monitor import Machine
@@ -59,24 +59,32 @@ def make_ready(
     def body(monitor: Channel) -> None:
         sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
         stage = sandbox.prepare(config.network, netns_fd, machine.in_user_namespace, machine.stage, procs_files)
-        with open("/proc/self/ns/mnt", "rb") as mounts:  # the host's /proc is out of reach later
-            os.setsid()
-            texts: dict[str, int] = {}
-            context = sandbox.Context(config, bundle, machine.in_user_namespace, procs_files, monitor, stage, texts)
-            sandbox.furnish(context)
-            final = children.final(config, machine.rung, (), monitor)
-            identity = init.become(config.process, final)
-            init.confine(config.process, final)
-            rehearsal.of_ready_process()
-            monitor.send({"ready": True}, (mounts.fileno(),))
-        order = orders.take(monitor, door, machine.code)
-        if order:
+        context = sandbox.Context(config, bundle, machine.in_user_namespace, procs_files, monitor, stage, texts={})
+        mark = waiting.mark(bundle)
+        identity = _finish(context, machine.rung)
+        if order := orders.take(monitor, door, machine.code):
             message, (_, *stdio) = order
             children.take_streams(_streams(monitor, message, stdio))
-            process = _told(config.process, texts, message["own"])
+            process = _told(config.process, context.texts or {}, message["own"])
+            waiting.begin(mark)
             init.run(process, identity, init.Final(None, monitor.fileno()))
 
     return children.fork((-1, -1, -1), body)
+
+
+def _finish(context: sandbox.Context, rung: str) -> users.Identity:
+    """Do everything but execute a program, and tell the monitor; who this process is then."""
+    process, monitor = context.spec.process, context.monitor
+    assert monitor is not None
+    with open("/proc/self/ns/mnt", "rb") as mounts:  # opened now: the host's /proc will be out of reach
+        os.setsid()
+        sandbox.furnish(context)
+        final = children.final(context.spec, rung, (), monitor)
+        identity = init.become(process, final)
+        init.confine(process, final)
+        rehearsal.of_ready_process()
+        monitor.send({"ready": True}, (mounts.fileno(),))
+    return identity
 
 
 def _told(process: spec.Process, texts: dict[str, int], own: Any) -> spec.Process:

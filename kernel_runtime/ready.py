@@ -24,7 +24,8 @@ from kernel_runtime.monitor import Machine, Monitor
 from kernel_runtime.orders import Request
 from kernel_runtime.protocol import Channel, Message, listen
 
-_LOST = 30.0  # seconds after which one that was taken, but has got no order, is given up
+_LOOK = 30.0  # seconds between two looks whether it was taken
+_PATIENCE = 5.0  # seconds for a caller that has taken it to give its order
 
 
 @dataclass(frozen=True)
@@ -92,21 +93,34 @@ class _Ready:
         return kinds.joined(self._kind.common, own, self._id, bundle)
 
     def wait(self, launcher: Channel) -> tuple[Message, list[int]] | None:
-        """The order that the first process has taken, and its descriptors; ``None`` once nobody will give one."""
+        """The order that the first process has taken, and its descriptors; ``None`` once nobody will give one.
+
+        The launcher sends nothing: it lets go of this one, or has ended. One that a caller has taken waits on for it.
+        """
         assert self._child is not None
-        poll, taken = select.poll(), False
+        poll, patience = select.poll(), _LOOK
         poll.register(launcher, select.POLLIN)
         poll.register(self._child.channel, select.POLLIN)
         while True:
-            ready = [fd for fd, _ in poll.poll(_LOST * 1000)]
-            if not ready:
-                if taken:
-                    return None  # its caller has ended before it said anything
-                taken = not os.path.isdir(self._folder)
+            ready = [fd for fd, _ in poll.poll(patience * 1000)]
+            if self._child.channel.fileno() in ready:
+                if (message := self._hear(launcher)) is not None:
+                    return message if message[0] else None
             elif launcher.fileno() in ready:
-                return None  # it sends nothing: it has ended, or lets go of this one
-            elif (message := self._hear(launcher)) is not None:
-                return message if message[0] else None
+                if self._withdraw():
+                    return None
+                poll.unregister(launcher)
+                patience = _PATIENCE
+            elif patience == _PATIENCE:
+                return None  # its caller has ended before it said anything
+            elif not os.path.isdir(self._folder):
+                patience = _PATIENCE
+
+    def _withdraw(self) -> bool:
+        """Take the container away, so that no caller gets it; whether none has."""
+        gone = trees.put_aside(self._folder)
+        withdrawn, self._folder = gone != self._folder, gone
+        return withdrawn
 
     def _hear(self, launcher: Channel) -> tuple[Message, list[int]] | None:
         """An order; an empty one once the first process is gone; ``None`` for other news of it."""
@@ -140,19 +154,21 @@ class _Ready:
             message = {**message, "config": self._config(message["own"], request.bundle)}
         except (ProtocolError, KeyError) as fault:
             told = fault if isinstance(fault, ProtocolError) else ProtocolError("start", "own", "it is missing")
-            caller.send({"event": "fault", "fault": told.to_dict()})
-            self.give_back()
+            self.give_back()  # first: once told, the caller may start the container anew
+            with suppress(OSError):
+                caller.send({"event": "fault", "fault": told.to_dict()})
             return 0
         return Monitor(self._machine, request, caller, self._child, message, stdio).run(self._group, self._listener)
 
     def give_back(self) -> None:
         """Everything but a folder that a caller has taken: that is the caller's."""
+        self._withdraw()  # nobody must take what is half gone
+        if self._listener:
+            state.remove(self._socket)  # before a caller sees an end, and starts the container anew
+            self._listener.close()
         if self._child:
             self._child.kill()
             self._child.let_go_of_mounts()
-        if self._listener:
-            state.remove(self._socket)  # first: where it is closed, the caller may start the container anew
-            self._listener.close()
-        trees.remove(trees.put_aside(self._folder))  # nobody must take what is half gone
+        trees.remove(self._folder)
         if self._group:
             self._group.destroy()

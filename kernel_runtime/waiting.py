@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from kernel_runtime import state
 
 _NEW = ".new"
+_BEGUN = "begun"
 
 
 def folder(store: str) -> str:
@@ -38,6 +39,24 @@ def claim(store: str, kind: str) -> str:
                 continue  # another was faster
             return container_id
     return ""
+
+
+def mark(bundle: str) -> int:
+    """A descriptor by which the container's first process says that it begins, wherever its root is: :func:`begin`."""
+    return os.open(os.path.join(bundle, _BEGUN), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def begin(marked: int) -> None:
+    """The program is about to run. Whatever happens now, no other process must run it once more."""
+    os.ftruncate(marked, 1)
+
+
+def has_begun(bundle: str) -> bool:
+    """Whether the program of a container that was ready may have run."""
+    try:
+        return os.stat(os.path.join(bundle, _BEGUN)).st_size > 0
+    except FileNotFoundError:
+        return False
 
 
 def all_of(store: str) -> Iterator[tuple[str, str, str]]:

@@ -38,8 +38,11 @@ def run(engine: Engine, asked: Message) -> Message:
 
 
 def rest(engine: Engine, _asked: Message) -> Message:
-    """Keep none ready."""
+    """Keep none ready, and wait until none is."""
     engine.runtime.rest()
+    waiting, end = engine.settings.home / "waiting", time.monotonic() + 5
+    while os.listdir(waiting) and time.monotonic() < end:
+        time.sleep(0.002)
     return {}
 
 

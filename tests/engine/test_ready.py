@@ -166,6 +166,7 @@ def kill_ready(who: str) -> dict[str, Any]:
     """Kill a process of a container that is ready, run others; what is left once none is kept ready."""
     import os
     import signal
+    import time
 
     from jupyter_containers import from_env
 
@@ -177,9 +178,49 @@ def kill_ready(who: str) -> dict[str, Any]:
         child = int(open(f"/proc/{monitor}/task/{monitor}/children").read())
         pids = {"monitor": monitor, "first process": child, "launcher": engine.runtime.info()["pid"]}
         os.kill(pids[who], signal.SIGKILL)
+        time.sleep(0.05)  # with a monitor its first process dies, soon
         break
     codes = [_code(engine) for _ in range(3)]
     return {"codes": codes, "left": _left(engine)}
+
+
+def test_a_program_whose_monitor_is_killed_at_once_is_not_run_twice(as_user: User) -> None:
+    engines.add_busybox(as_user)
+    assert "its monitor ended" in as_user.call(kill_at_once)
+
+
+def kill_at_once() -> str:
+    """Kill a monitor that has not heard the order yet, which its first process has; what the caller is told."""
+    import os
+    import signal
+    import threading
+    import time
+
+    from jupyter_containers import from_env
+    from jupyter_containers.errors import ContainersError
+    from jupyter_containers.options import RunOptions
+
+    engine, told = from_env(), []
+    engine.containers.run("busybox:test", ["true"], remove=True, network="none")
+    _ready(engine)
+    monitors = [int(path.name.split("-")[1]) for path in (engine.settings.home / "waiting").iterdir()]
+
+    def run() -> None:
+        asked = RunOptions(image="busybox:test", command=("sleep", "9"), rm=True, network="none")
+        try:
+            told.append(f"exit {engine.containers.run_foreground(asked).exit_code}")
+        except ContainersError as error:
+            told.append(str(error))
+
+    for pid in monitors:
+        os.kill(pid, signal.SIGSTOP)
+    thread = threading.Thread(target=run)
+    thread.start()
+    time.sleep(0.3)
+    for pid in monitors:
+        os.kill(pid, signal.SIGKILL)
+    thread.join(20)
+    return told[0] if told else "nothing"
 
 
 @pytest.mark.parametrize("connects", [False, True])
