@@ -9,13 +9,15 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import socket
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from kernel_runtime import state
+from kernel_runtime import kinds, state, waiting
 from kernel_runtime.errors import NotRunning, ProtocolError, RuntimeFault
 from kernel_runtime.protocol import Channel, Message, connect, door_path
 
@@ -132,6 +134,24 @@ class Connection:
         self.close()
 
 
+@dataclass
+class Knock:
+    """A conversation with a container that waits for its order, which must follow at once, or :meth:`close`.
+
+    Attributes:
+        id: of one that is ready, whose id and folder are given; ``""`` of one that is prepared for any order.
+        kind: the name of its kind.
+    """
+
+    channel: Channel
+    id: str = ""
+    kind: str = ""
+
+    def close(self) -> None:
+        """No order will follow."""
+        self.channel.close()
+
+
 class Client:
     """The runtime of one store, for one user.
 
@@ -194,6 +214,10 @@ class Client:
                 if event["event"] not in ("outdated", "gone"):
                     break
         raise ProtocolError("open root", bundle, "no descriptor came", f"See {self._log_path()}.")
+
+    def rest(self) -> None:
+        """Have the launcher keep no container ready until one is asked for again."""
+        self._ask_launcher({"op": "rest"})
 
     def quit(self) -> None:
         """Ask a running launcher to leave; containers go on."""
@@ -264,7 +288,7 @@ class Client:
         self,
         bundle: str,
         stdio: tuple[int, int, int] | None,
-        knock: Channel | None = None,
+        knock: Knock | None = None,
         **options: Any,
     ) -> tuple[Connection, Message]:
         """Start the container of *bundle*; the connection and its ``started`` event.
@@ -273,14 +297,20 @@ class Client:
             stdio: descriptors for the container's 0, 1, 2; ``None`` for none (``log`` should be set then).
             knock: what :meth:`knock` gave; closed here.
             options: fields of :class:`kernel_runtime.orders.Request`; and ``config``, the decoded config.json, which is
-                read from the bundle else.
+                read from the bundle else; and ``split``, its two parts where it is of a kind.
 
         Raises:
             RuntimeFault: it could not be started, with ``exit_code``; nothing is left behind.
         """
+        split: kinds.Split | None = options.pop("split", None)
         message = {"op": "start", "bundle": bundle, "id": os.path.basename(bundle), **options}
+        if split:
+            message["kind"] = split.name
+        if knock and knock.id and not (split and split.name == knock.kind):
+            self._decline(knock)
+            knock = None
         for _ in range(3):
-            connection = self._order(message, stdio or (), knock)
+            connection = self._order(message, stdio or (), knock, split)
             knock = None
             try:
                 event = connection.next_event()
@@ -292,33 +322,54 @@ class Client:
             connection.close()
             if event["event"] == "exit":
                 raise _fault(event)
-            if event["event"] == "gone" and (state.read(bundle) or not os.path.isdir(bundle)):
+            if event["event"] == "gone" and not _is_unbegun(bundle):
                 raise ProtocolError(
                     "start", os.path.basename(bundle)[:12], "its monitor ended", f"See {self._log_path()}."
                 )
         raise ProtocolError("start", bundle, "the launcher gave no answer", f"See {self._log_path()}.")
 
-    def knock(self, network: str) -> Channel | None:
+    def knock(self, network: str, kind: str = "") -> Knock | None:
         """Wake a container that waits for an order, which must follow at once; ``None`` where none waits.
 
         It takes half a millisecond to wake: time in which the order can be written.
+
+        Args:
+            kind: take one that is ready, if there is one of this kind.
         """
+        if kind and (container_id := waiting.claim(self.store, kind)):
+            with suppress(OSError):  # it has just been killed: the folder serves all the same
+                return Knock(connect(state.monitor_socket(self.runtime, container_id)), container_id, kind)
+            return Knock(Channel(socket.socket()), container_id, kind)
         try:
-            return connect(door_path(self.runtime, network))
+            return Knock(connect(door_path(self.runtime, network)))
         except OSError:
             return None
 
-    def _order(self, message: Message, stdio: tuple[int, ...], knock: Channel | None) -> Connection:
+    def _decline(self, knock: Knock) -> None:
+        """What was made ready is of another kind: let it end, and keep the folder."""
+        with Connection(knock.channel) as connection, suppress(RuntimeFault):
+            connection.tell({"op": "decline", "code": fingerprint()})
+            while connection.next_event(_START_TIMEOUT)["event"] != "gone":
+                pass
+
+    def _order(
+        self, message: Message, stdio: tuple[int, ...], knock: Knock | None, split: kinds.Split | None
+    ) -> Connection:
         """Give an order to a container that waits for one, else to the launcher."""
-        channel = knock or self.knock(str(message.get("network", "none")))
-        if channel is None:
+        knock = knock or self.knock(str(message.get("network", "none")))
+        if knock is None:
             return self.request(message, stdio)
+        if knock.id and split:
+            told = {name: value for name, value in message.items() if name != "config"}
+            order = {**told, "own": split.own, "code": fingerprint()}
+        else:
+            order = {**message, "code": fingerprint()}
         try:
-            channel.send({**message, "code": fingerprint()}, stdio)
+            knock.channel.send(order, stdio)
         except OSError:
-            channel.close()
+            knock.close()
             return self.request(message, stdio)
-        return Connection(channel)
+        return Connection(knock.channel)
 
     def connect(self, container_id: str) -> Connection:
         """Talk to the monitor of a running container.
@@ -330,6 +381,11 @@ class Client:
             return Connection(connect(state.monitor_socket(self.runtime, container_id)))
         except (FileNotFoundError, ConnectionRefusedError):
             raise NotRunning("reach", container_id[:12], "the container is not running") from None
+
+
+def _is_unbegun(bundle: str) -> bool:
+    """Whether no process has run the program of *bundle*, so that another may."""
+    return os.path.isdir(bundle) and not (state.read(bundle) or waiting.has_begun(bundle))
 
 
 def _fault(event: Message) -> RuntimeFault:

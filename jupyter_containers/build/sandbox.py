@@ -123,7 +123,7 @@ class Sandbox:
         with self._draft(order) as draft, closing(Pipes()) as pipes:
             network = draft.record.options.get("network", "default")
             request = {"owned": True, "network": network, "config": draft.config}
-            connection, started = self.runtime.start(draft.record.bundle, pipes.stdio(), None, **request)
+            connection, started = self.runtime.start(draft.record.bundle, pipes.stdio(), once=True, **request)
             with connection, self.running.one(connection):
                 pipes.started()
                 shown = Foreground(connection, pipes, on_output)

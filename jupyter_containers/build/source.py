@@ -12,7 +12,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from jupyter_containers.build.events import Cancelled
-from jupyter_containers.errors import ContainersError, DockerfileError, StorageFull, suggest
+from jupyter_containers.errors import (
+    ContainersError,
+    DockerfileError,
+    ImageNotFound,
+    RegistryError,
+    StorageFull,
+    suggest,
+)
 
 _RULE = "-" * 20
 
@@ -110,7 +117,8 @@ def located(location: Location) -> Iterator[None]:
     except Fault as fault:
         raise location.fault(fault) from None
     except ContainersError as error:
-        what = f"{error.where}: {error.what}" if error.where else error.what
+        says_where = not error.where or isinstance(error, (ImageNotFound, RegistryError))
+        what = error.what if says_where else f"{error.where}: {error.what}"
         raise location.error(what, error.where, error.mend) from error
 
 
