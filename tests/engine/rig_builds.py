@@ -27,6 +27,8 @@ CONFIG = (
     "Healthcheck", "OnBuild",
 )  # fmt: skip
 
+BRING = ("ADD", "COPY", "RUN")
+
 
 @dataclass(frozen=True)
 class Built:
@@ -34,7 +36,7 @@ class Built:
 
     Attributes:
         id: of the image; empty where the build failed. digest: of its manifest.
-        steps: how each step ended, by its id (``stage.number``).
+        steps: how each instruction that may make files ended, by its id (``stage.number``).
         output: what the steps printed. error: text; kind: its class.
         image: id of the files before a failed step.
         events: everything that was told, where asked for.
@@ -51,8 +53,8 @@ class Built:
 
     @property
     def made(self) -> list[str]:
-        """The steps that were carried out: neither in the cache nor without files."""
-        return [step for step, status in self.steps.items() if status == "done" and not step.endswith(".0")]
+        """The steps that were carried out, in the order of the file."""
+        return [step for step, status in self.steps.items() if status == "done"]
 
     @property
     def cached(self) -> list[str]:
@@ -160,10 +162,17 @@ def build(context: str | None, options: dict[str, Any]) -> dict[str, Any]:
         found = {"error": str(error), "kind": type(error).__name__, "image": getattr(error, "image", "")}
     return {
         **found,
-        "steps": {event["id"]: event["status"] for event in events if event["type"] == "step"},
+        "steps": _steps(events),
         "output": "".join(event["text"] for event in events if event["type"] == "output"),
         "events": json.dumps(events) if wants_events else "",
     }
+
+
+def _steps(events: list[dict[str, Any]]) -> dict[str, str]:
+    """The last status of each step that brings files, in order."""
+    texts = {step["id"]: step["text"] for event in events if event["type"] == "stage" for step in event["steps"]}
+    ends = {event["id"]: event["status"] for event in events if event["type"] == "step"}
+    return {id: ends[id] for id, text in texts.items() if text.split()[0].upper() in BRING and id in ends}
 
 
 def run(image: str, command: list[str], options: dict[str, Any]) -> str:
