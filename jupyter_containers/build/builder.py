@@ -124,7 +124,7 @@ class Build:
             self._announce(self.plan)
             self._warn()
             self._import()
-            with self._end, self._stages as stages:
+            with self._end, self.sandbox, self._stages as stages:
                 for index in self.plan.stages:
                     stages.begin(index)
                 self._state = stages.state(self.plan.target)
