@@ -29,7 +29,8 @@ from kernel_runtime import kinds as _kinds
 from kernel_runtime import rungs as _rungs
 from kernel_runtime import seccomp_profile as _seccomp_profile
 from kernel_runtime import state as _state
-from kernel_runtime.client import Client, Connection, Exit, Knock, fingerprint
+from kernel_runtime.client import Client, Knock, fingerprint
+from kernel_runtime.conversation import Connection, Exit
 from kernel_runtime.errors import NotRunning, ProbeError, RuntimeFault, SpecError
 
 __all__ = ["Connection", "Exit", "Knock", "Runtime", "all_capabilities", "capabilities", "default_seccomp", "mapped"]
