@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -23,7 +23,7 @@ from jupyter_containers.build.context import Context
 from jupyter_containers.build.events import Event, Events, OnEvent, step_id
 from jupyter_containers.build.instructions import Add
 from jupyter_containers.build.layering import Layering
-from jupyter_containers.build.plan import SCRATCH, Plan, StagePlan
+from jupyter_containers.build.plan import SCRATCH, StagePlan
 from jupyter_containers.build.request import BuildRequest
 from jupyter_containers.build.runs import Runs
 from jupyter_containers.build.sandbox import Cancelled, Sandbox
@@ -119,7 +119,8 @@ class Build:
     def work(self) -> None:
         """Carry out all stages; then events end, and :attr:`error` says what failed."""
         try:
-            self._announce(self.plan)
+            for one in self.plan.stages.values():
+                self.announce(one)
             self._warn()
             self._import()
             with self._end, ThreadPoolExecutor(len(self.request.dockerfile.stages), "stage") as self._threads:
@@ -173,7 +174,9 @@ class Build:
     def _late(self, index: int) -> StagePlan:
         """A stage that only an ONBUILD of a base asks for."""
         dockerfile = self.request.dockerfile
-        return plans.stage_plan(dockerfile, dockerfile.stages[index], self.globals)
+        found = plans.stage_plan(dockerfile, dockerfile.stages[index], self.globals)
+        self.announce(found)
+        return found
 
     def _await(self, future: Future[State]) -> State:
         """The state, or the error that began it all: not that of one which was stopped because of it."""
@@ -187,18 +190,22 @@ class Build:
                 raise
             raise first from None
 
+    def _needed(self, index: int) -> State:
+        """The state of a stage that another one needs, which is not at fault when there is none."""
+        try:
+            return self._stage(index).result()
+        except BaseException as error:
+            raise Cancelled("canceled") from error
+
     def _base(self, one: StagePlan) -> State:
-        """What a stage begins with."""
-        location, begun = one.base.location, time.monotonic()
-        if one.below is not None:
-            found = replace(self._await(self._stage(one.below)), about=one.shown)
-        elif one.base.base == SCRATCH:
-            found = replace(self.empty, platform=self._wanted(one), about=one.shown)
-        else:
-            found = self._image(one.base.base, self._wanted(one), location, step_id(one.stage.index, 0))
-        done = {"status": "done", "seconds": time.monotonic() - begun}
-        self.events.send("step", id=step_id(one.stage.index, 0), **done)
-        return found
+        """What a stage begins with: its step 0."""
+        step = step_id(one.stage.index, 0)
+        with self.events.step(step):
+            if one.below is not None:
+                return replace(self._needed(one.below), about=one.shown)
+            if one.base.base == SCRATCH:
+                return replace(self.empty, platform=self._wanted(one), about=one.shown)
+            return self._image(one.base.base, self._wanted(one), one.base.location, step)
 
     def _wanted(self, one: StagePlan) -> Platform:
         return platforms.parse(one.base.platform) if one.base.platform else self._platform
@@ -214,7 +221,7 @@ class Build:
         own = self._index_at(location)
         index = plans.earlier(self.request.dockerfile, name, own)
         if index is not None:
-            return self._await(self._stage(index))
+            return self._needed(index)
         return self._image(name, self._platform, location, step_id(own, 0))
 
     def _index_at(self, location: Location) -> int:
@@ -318,10 +325,11 @@ class Build:
 
     # --- what is told ---
 
-    def _announce(self, plan: Plan) -> None:
-        for index, one in plan.stages.items():
-            steps = [{"id": step_id(index, n), "text": i.text} for n, i in enumerate(one.stage.instructions, 1)]
-            self.events.send("stage", stage=index, name=one.shown, base=one.base.base, steps=steps)
+    def announce(self, one: StagePlan, triggers: Sequence[str] = ()) -> None:
+        """Tell the steps of a stage; again where its base brings *triggers*, which are its first steps then."""
+        index, texts = one.stage.index, [*triggers, *(instruction.text for instruction in one.stage.instructions)]
+        steps = [{"id": step_id(index, number), "text": text} for number, text in enumerate(texts, 1)]
+        self.events.send("stage", stage=index, name=one.shown, base=one.base.base, steps=steps)
 
     def _globals(self) -> dict[str, str]:
         request = self.request

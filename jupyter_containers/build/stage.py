@@ -8,7 +8,6 @@ same. Not here: how layers are made (``layering``, ``running``, ``transfer``), w
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -64,7 +63,10 @@ class StageBuild:
             DockerfileError: an instruction is wrong or failed, at its line.
             Cancelled: another stage failed.
         """
-        for text in self._triggers():
+        triggers = self._triggers()
+        if triggers:
+            self._build.announce(self._plan, triggers)
+        for text in triggers:
             self._do(trigger(text, self._plan.base.location, self._build.escape))
         for instruction in self._plan.stage.instructions:
             self._do(instruction)
@@ -81,7 +83,7 @@ class StageBuild:
     def _do(self, instruction: Instruction) -> None:
         self._build.sandbox.running.check()
         self._number += 1
-        with self._told() as tell, _located(instruction):
+        with self._build.events.step(self._id) as tell, _located(instruction):
             if isinstance(instruction, Arg):
                 self._declare(instruction)
                 return
@@ -141,19 +143,6 @@ class StageBuild:
         key = key_of(*prepared.key)
         result = self._build.result(key, prepared.created_by, self._state, prepared.make, lambda: tell("cached"))
         self._state = self._state.then(prepared.created_by, result.layer)
-
-    @contextmanager
-    def _told(self) -> Iterator[Callable[[str], None]]:
-        """Tell how the step goes on; the block may say how it ended."""
-        send, begun, ends = self._build.events.send, time.monotonic(), ["done"]
-        send("step", id=self._id, status="running")
-        try:
-            yield lambda status: ends.append(status)
-        except BaseException as error:
-            ends.append("canceled" if isinstance(error, Cancelled) else "failed")
-            raise
-        finally:
-            send("step", id=self._id, status=ends[-1], seconds=time.monotonic() - begun)
 
 
 @dataclass(frozen=True)
