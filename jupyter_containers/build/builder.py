@@ -21,7 +21,7 @@ from jupyter_containers.build import plan as plans
 from jupyter_containers.build.cache import BuildCache, Result
 from jupyter_containers.build.context import Context
 from jupyter_containers.build.events import Event, Events, OnEvent, step_id
-from jupyter_containers.build.instructions import Add
+from jupyter_containers.build.instructions import Add, Instruction
 from jupyter_containers.build.layering import Layering
 from jupyter_containers.build.plan import SCRATCH, StagePlan
 from jupyter_containers.build.request import BuildRequest
@@ -197,12 +197,20 @@ class Build:
         except BaseException as error:
             raise Cancelled("canceled") from error
 
+    def wait_for(self, instruction: Instruction, own: int) -> None:
+        """Wait for the stages that an instruction of stage *own* reads, which is no time of its own."""
+        for name in plans.sources(instruction):
+            index = plans.earlier(self.request.dockerfile, name, own)
+            if index is not None:
+                self._needed(index)
+
     def _base(self, one: StagePlan) -> State:
         """What a stage begins with: its step 0."""
         step = step_id(one.stage.index, 0)
+        below = None if one.below is None else self._needed(one.below)
         with self.events.step(step):
-            if one.below is not None:
-                return replace(self._needed(one.below), about=one.shown)
+            if below is not None:
+                return replace(below, about=one.shown)
             if one.base.base == SCRATCH:
                 return replace(self.empty, platform=self._wanted(one), about=one.shown)
             return self._image(one.base.base, self._wanted(one), one.base.location, step)

@@ -83,6 +83,7 @@ class StageBuild:
     def _do(self, instruction: Instruction) -> None:
         self._build.sandbox.running.check()
         self._number += 1
+        self._build.wait_for(instruction, self._plan.stage.index)
         with self._build.events.step(self._id) as tell, _located(instruction):
             if isinstance(instruction, Arg):
                 self._declare(instruction)
