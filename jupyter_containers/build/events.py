@@ -11,7 +11,7 @@
     {"type": "warning", "text": "...", "line": 3}
     {"type": "image", "id": "sha256:...", "names": ["app:latest"], "seconds": 3.4}
 
-A stage's step 0 is its base. A stage is told again when its base brings ``ONBUILD`` steps: they are its first ones then.
+A stage's step 0 is its base. A stage is told again when its base brings ``ONBUILD`` steps, which come first then.
 Not here: how it looks (``text.build``).
 """
 
