@@ -28,7 +28,7 @@ from jupyter_containers.build.request import BuildRequest
 from jupyter_containers.build.runs import Runs
 from jupyter_containers.build.sandbox import Cancelled, Sandbox
 from jupyter_containers.build.source import Location
-from jupyter_containers.build.stage import Made, StageBuild, Step
+from jupyter_containers.build.stage import Made, StageBuild, Step, located
 from jupyter_containers.build.state import State
 from jupyter_containers.build.transfer import Transfers
 from jupyter_containers.errors import ContainersError, InvalidArgument, suggest
@@ -208,12 +208,12 @@ class Build:
         """What a stage begins with: its step 0."""
         step = step_id(one.stage.index, 0)
         below = None if one.below is None else self._needed(one.below)
-        with self.events.step(step):
+        with self.events.step(step), located(one.base, one.base.base):
             if below is not None:
                 return replace(below, about=one.shown)
             if one.base.base == SCRATCH:
                 return replace(self.empty, platform=self._wanted(one), about=one.shown)
-            return self._image(one.base.base, self._wanted(one), one.base.location, step)
+            return self._image(one.base.base, self._wanted(one), step)
 
     def _wanted(self, one: StagePlan) -> Platform:
         return platforms.parse(one.base.platform) if one.base.platform else self._platform
@@ -230,14 +230,14 @@ class Build:
         index = plans.earlier(self.request.dockerfile, name, own)
         if index is not None:
             return self._needed(index)
-        return self._image(name, self._platform, location, step_id(own, 0))
+        return self._image(name, self._platform, step_id(own, 0))
 
     def _index_at(self, location: Location) -> int:
         """Which stage a place of the file is in."""
         stages = self.request.dockerfile.stages
         return max((one.index for one in stages if one.base.location.first <= location.first), default=0)
 
-    def _image(self, name: str, platform: Platform, location: Location, step: str) -> State:
+    def _image(self, name: str, platform: Platform, step: str) -> State:
         key = (name, str(platform))
         with self._bases.lock:
             if key not in self._bases.found:

@@ -84,7 +84,7 @@ class StageBuild:
         self._build.sandbox.running.check()
         self._number += 1
         self._build.wait_for(instruction, self._plan.stage.index)
-        with self._build.events.step(self._id) as tell, _located(instruction):
+        with self._build.events.step(self._id) as tell, located(instruction):
             if isinstance(instruction, Arg):
                 self._declare(instruction)
                 return
@@ -161,8 +161,8 @@ class Prepared:
 
 
 @contextmanager
-def _located(instruction: Instruction) -> Iterator[None]:
-    """What fails inside is said at the instruction's place."""
+def located(instruction: Instruction, near: str = "") -> Iterator[None]:
+    """What fails inside is said at the instruction's place, at the word *near* of it."""
     try:
         yield
     except (DockerfileError, Cancelled, StorageFull):
@@ -171,5 +171,5 @@ def _located(instruction: Instruction) -> Iterator[None]:
         raise instruction.location.fault(fault) from None
     except ContainersError as error:
         what = f"{error.where}: {error.what}" if error.where else error.what
-        near = error.where if isinstance(error, InvalidArgument) else ""
+        near = near or (error.where if isinstance(error, InvalidArgument) else "")
         raise instruction.location.error(what, near, error.mend) from error
