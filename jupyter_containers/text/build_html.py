@@ -66,19 +66,24 @@ def _stage(state: BuildState, stage: Stage) -> str:
 
 def _step(state: BuildState, step: Step) -> str:
     """One row; where a step printed something this folds out of it."""
-    right = "cached" if step.status == CACHED else ""
-    if not right and step.makes_files and step.status != WAITING:
-        right = duration(step.lasted(state.clock()))
     dim = f";{_DIM}" if step.status in (WAITING, CANCELED) or not step.makes_files else ""
     row = (
         f"{_mark(step.status)}<span style='{_TEXT}{dim}'>{_safe(step.text)}</span>"
-        f"<span style='{_DIM}'>{_safe(right)}</span>"
+        f"<span style='{_DIM};white-space:nowrap'>{_right(state, step)}</span>"
     )
     below = _below(state, step)
     if not below:
         return f"<div style='{_ROW}'>{row}</div>"
     is_open = " open" if step.status in (RUNNING, FAILED) else ""
     return f"<details{is_open}><summary style='{_ROW};cursor:pointer'>{row}</summary>{below}</details>"
+
+
+def _right(state: BuildState, step: Step) -> str:
+    """How much a step printed, how long it took or that it was cached."""
+    number = step.output.count
+    said = f"{number} line{'s' * (number != 1)}" if number and step.has_ended else ""
+    took = duration(step.lasted(state.clock())) if step.makes_files and step.status != WAITING else ""
+    return " · ".join(part for part in (said, CACHED if step.status == CACHED else took) if part)
 
 
 def _below(state: BuildState, step: Step) -> str:
