@@ -104,6 +104,7 @@ class BuildState:
     def __post_init__(self) -> None:
         """The build begins."""
         self._begun = self.clock()
+        self.names = [one_line(name) for name in self.names]
 
     # --- what came ---
 
