@@ -190,11 +190,18 @@ class Build:
                 self._stages.needed(index)
 
     def state_of(self, name: str, location: Location) -> State:
-        """The state of another stage, or of an image, by the name after ``--from``."""
+        """The state of another stage, or of an image, by the name after ``--from``.
+
+        Raises:
+            DockerfileError: a number, and no earlier stage has it.
+        """
         own = self._index_at(location)
         index = plans.earlier(self.request.dockerfile, name, own)
         if index is not None:
             return self._stages.needed(index)
+        if name.isdecimal():  # never an image's: the store would take it for the beginning of an id
+            mend = f"This is stage {own}; stages are counted from 0." if own else "This is the first stage."
+            raise location.error(f"no earlier stage has the number {name:.20}", name, mend)
         return self._image(name, self._platform, step_id(own, 0))
 
     def _index_at(self, location: Location) -> int:

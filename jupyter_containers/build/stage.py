@@ -48,7 +48,7 @@ class StageBuild:
     """One stage on its way."""
 
     def __init__(self, build: Build, plan: StagePlan, base: State) -> None:
-        self._build, self._plan, self._state = build, plan, base
+        self._build, self._plan, self._state = build, plan, base.findable()
         self._args: dict[str, str] = {}
         self._past = configure.State()
         self._number = 0

@@ -39,7 +39,8 @@ def shop(as_user: User) -> Workshop:
 
 def _both(shop: Workshop, theirs: DockerBuild, case: Case) -> tuple[Built, dict[str, Any], trees.Tree, Theirs]:
     context = shop.context("oracle", case.context, case.dockerfile)
-    ours = shop.build(context, **case.ours)
+    options = {name: str(context / word) if name == "dockerfile" else word for name, word in case.ours.items()}
+    ours = shop.build(context, **options)
     config, tree = unpacked(shop.saved(ours.id)) if ours.id else ({}, {})
     return ours, config, tree, theirs(case, context)
 
