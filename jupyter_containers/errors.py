@@ -34,7 +34,7 @@ program ``image.unpack`` starts on every first use of a layer and imports this f
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 
 class ContainersError(Exception):
@@ -90,7 +90,12 @@ class DockerfileError(InvalidArgument):
         column: the place in it, from 1.
         excerpt: the lines around with their numbers, ``>>>`` at the instruction's and a caret under the place; not
             part of ``str()``, which stays one line.
+
+    Attributes:
+        build_log: docker-py's name: what was told until then, ``{"stream": line}``, where ``images.build`` raised it.
     """
+
+    build_log: Sequence[Mapping[str, object]] = ()
 
     def __init__(
         self, what: str, where: str = "", mend: str = "", line: int = 0, column: int = 0, excerpt: str = ""

@@ -18,6 +18,7 @@ from functools import lru_cache
 from typing import Any
 
 from kernel_runtime import kinds, state, waiting
+from kernel_runtime.conversation import Connection, to_fault
 from kernel_runtime.errors import NotRunning, ProtocolError, RuntimeFault
 from kernel_runtime.protocol import Channel, Message, connect, door_path
 
@@ -32,106 +33,6 @@ def fingerprint() -> str:
         os.stat(os.path.join(_HERE, name)).st_mtime_ns for name in sorted(os.listdir(_HERE)) if name.endswith(".py")
     ]
     return f"{len(stamps)}-{max(stamps)}-{sys.version_info[:2]}"
-
-
-@dataclass
-class Exit:
-    """How a container's process ended; field names are those of the ``exit`` event."""
-
-    exit_code: int
-    reason: str
-    signal: int = 0
-    oom_killed: bool = False
-    duration: float = 0.0
-    cpu_seconds: float | None = None
-    peak_memory: int | None = None
-    fault: RuntimeFault | None = None
-
-    @staticmethod
-    def parse(message: Message) -> Exit:
-        """From an ``exit`` event."""
-        fault = message.get("fault")
-        return Exit(
-            int(message.get("exitCode", 125)),
-            str(message.get("reason", "")),
-            int(message.get("signal", 0)),
-            bool(message.get("oomKilled", False)),
-            float(message.get("duration", 0.0)),
-            message.get("cpuSeconds"),
-            message.get("peakMemory"),
-            RuntimeFault.from_dict(fault) if fault else None,
-        )
-
-
-class Connection:
-    """A conversation with a monitor. Closing it ends an ``owned`` container or exec."""
-
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
-
-    def fileno(self) -> int:
-        """The socket's descriptor, readable when an event waits."""
-        return self._channel.fileno()
-
-    def take_fds(self) -> list[int]:
-        """Descriptors that came with an event; the caller closes them."""
-        return self._channel.take_fds()
-
-    @property
-    def has_event(self) -> bool:
-        """Whether an event has arrived together with the last one; the descriptor tells only of later ones."""
-        return self._channel.has_message
-
-    def ask(self, message: Message, fds: tuple[int, ...] = ()) -> Message:
-        """Send a request, wait for its answer.
-
-        Raises:
-            RuntimeFault: what the monitor answered.
-            NotRunning: the monitor is gone.
-        """
-        self.tell(message, fds)
-        return self.next_event()
-
-    def tell(self, message: Message, fds: tuple[int, ...] = ()) -> None:
-        """Send a request that has no answer."""
-        try:
-            self._channel.send(message, fds)
-        except OSError as error:
-            raise NotRunning("talk to", "the container", "it has ended") from error
-
-    def next_event(self, timeout: float | None = None) -> Message:
-        """The next event; ``{"event": "gone"}`` when the monitor ended without one (it was killed)."""
-        self._channel.socket.settimeout(timeout)
-        try:
-            message = self._channel.receive()
-        except ConnectionError:
-            message = None
-        if message is None:
-            return {"event": "gone"}
-        if message.get("event") == "fault":
-            raise _fault(message)
-        return message
-
-    def wait(self) -> Exit:
-        """Wait for the end."""
-        while True:
-            event = self.next_event()
-            if event["event"] == "exit":
-                return Exit.parse(event)
-            if event["event"] == "gone":
-                return Exit(137, "monitor killed", 9)
-
-    def close(self) -> None:
-        """End the conversation."""
-        self._channel.close()
-
-    def __enter__(self) -> Connection:
-        """The connection itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close it."""
-        self.close()
 
 
 @dataclass
@@ -321,7 +222,7 @@ class Client:
                 return connection, event
             connection.close()
             if event["event"] == "exit":
-                raise _fault(event)
+                raise to_fault(event)
             if event["event"] == "gone" and not _is_unbegun(bundle):
                 raise ProtocolError(
                     "start", os.path.basename(bundle)[:12], "its monitor ended", f"See {self._log_path()}."
@@ -386,12 +287,6 @@ class Client:
 def _is_unbegun(bundle: str) -> bool:
     """Whether no process has run the program of *bundle*, so that another may."""
     return os.path.isdir(bundle) and not (state.read(bundle) or waiting.has_begun(bundle))
-
-
-def _fault(event: Message) -> RuntimeFault:
-    fault = RuntimeFault.from_dict(event.get("fault") or {"step": "start", "cause": "unknown"})
-    fault.exit_code = event.get("exitCode", 125)  # type: ignore[attr-defined]
-    return fault
 
 
 def _delegated_scope() -> list[str]:

@@ -257,10 +257,12 @@ class Launcher:
         if "config" in message and self.hierarchy.kind != "none":
             resources = orders.resources_of(message)
             self.machine.limits = resources if orders.usual(resources) else {}
-        self._note_kind(message)
+        self._note_kind(pid, message)
 
-    def _note_kind(self, message: Message) -> None:
+    def _note_kind(self, pid: int, message: Message) -> None:
         """What was ordered is made ready for the next one; what was not ordered for longest no more."""
+        if self.monitors[pid].once:
+            return
         shelf = self.shelves.get(str(message.get("kind"))) or self._new_shelf(message)
         if shelf:
             shelf.last_used, shelf.fault = time.monotonic(), None

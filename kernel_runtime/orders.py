@@ -43,6 +43,7 @@ class Request:
     network: str = "none"
     terminal: bool = False
     stdin: bool = False  # keep standard input open for those who attach (-i)
+    once: bool = False  # nobody will ask for one like it: none is made ready
     stdin_once: bool = False  # the end of the first one's input is the end of the container's
 
     @staticmethod

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,9 +22,9 @@ from jupyter_containers.build import plan as plans
 from jupyter_containers.build.cache import BuildCache, Result
 from jupyter_containers.build.context import Context
 from jupyter_containers.build.events import Event, Events, OnEvent, step_id
-from jupyter_containers.build.instructions import Add
+from jupyter_containers.build.instructions import Add, Instruction
 from jupyter_containers.build.layering import Layering
-from jupyter_containers.build.plan import SCRATCH, Plan, StagePlan
+from jupyter_containers.build.plan import SCRATCH, StagePlan
 from jupyter_containers.build.request import BuildRequest
 from jupyter_containers.build.runs import Runs
 from jupyter_containers.build.sandbox import Sandbox
@@ -121,10 +121,11 @@ class Build:
     def work(self) -> None:
         """Carry out all stages; then events end, and :attr:`error` says what failed."""
         try:
-            self._announce(self.plan)
+            for one in self.plan.stages.values():
+                self.announce(one)
             self._warn()
             self._import()
-            with self._end, self._stages as stages:
+            with self._end, self.sandbox, self._stages as stages:
                 for index in self.plan.stages:
                     stages.begin(index)
                 self._state = stages.state(self.plan.target)
@@ -159,15 +160,18 @@ class Build:
     def _late(self, index: int) -> StagePlan:
         """A stage that only an ONBUILD of a base asks for."""
         dockerfile = self.request.dockerfile
-        return plans.stage_plan(dockerfile, dockerfile.stages[index], self.globals)
+        found = plans.stage_plan(dockerfile, dockerfile.stages[index], self.globals)
+        self.announce(found)
+        return found
 
     def _base(self, one: StagePlan) -> State:
-        """What a stage begins with."""
+        """What a stage begins with: its step 0."""
         step = step_id(one.stage.index, 0)
-        with self.events.step(step), located(one.base.location):
+        below = None if one.below is None else self._stages.needed(one.below)
+        with self.events.step(step), located(one.base.location, one.base.base):
             platform = platforms.parse(one.base.platform) if one.base.platform else self._platform
-            if one.below is not None:
-                return replace(self._stages.state(one.below), about=one.shown)
+            if below is not None:
+                return replace(below, about=one.shown)
             if one.base.base == SCRATCH:
                 return replace(self.empty, platform=platform, about=one.shown)
             return self._image(one.base.base, platform, step)
@@ -178,6 +182,13 @@ class Build:
         epoch = state.EARLIEST if self.request.epoch is None else self.request.epoch
         return State(self._platform, epoch)
 
+    def wait_for(self, instruction: Instruction, own: int) -> None:
+        """Wait for the stages that an instruction of stage *own* reads, which is no time of its own."""
+        for name in plans.sources(instruction):
+            index = plans.earlier(self.request.dockerfile, name, own)
+            if index is not None:
+                self._stages.needed(index)
+
     def state_of(self, name: str, location: Location) -> State:
         """The state of another stage, or of an image, by the name after ``--from``.
 
@@ -187,7 +198,7 @@ class Build:
         own = self._index_at(location)
         index = plans.earlier(self.request.dockerfile, name, own)
         if index is not None:
-            return self._stages.state(index)
+            return self._stages.needed(index)
         if name.isdecimal():  # never an image's: the store would take it for the beginning of an id
             mend = f"This is stage {own}; stages are counted from 0." if own else "This is the first stage."
             raise location.error(f"no earlier stage has the number {name:.20}", name, mend)
@@ -302,10 +313,11 @@ class Build:
 
     # --- what is told ---
 
-    def _announce(self, plan: Plan) -> None:
-        for index, one in plan.stages.items():
-            steps = [{"id": step_id(index, n), "text": i.text} for n, i in enumerate(one.stage.instructions, 1)]
-            self.events.send("stage", stage=index, name=one.shown, base=one.base.base, steps=steps)
+    def announce(self, one: StagePlan, triggers: Sequence[str] = ()) -> None:
+        """Tell the steps of a stage; again where its base brings *triggers*, which are its first steps then."""
+        index, texts = one.stage.index, [*triggers, *(instruction.text for instruction in one.stage.instructions)]
+        steps = [{"id": step_id(index, number), "text": text} for number, text in enumerate(texts, 1)]
+        self.events.send("stage", stage=index, name=one.shown, base=one.base.base, steps=steps)
 
     def _globals(self) -> dict[str, str]:
         request = self.request

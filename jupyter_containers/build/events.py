@@ -5,12 +5,14 @@
     {"type": "stage", "stage": 0, "name": "app", "base": "debian", "steps": [{"id": "0.1", "text": "RUN make"}]}
     {"type": "step", "id": "0.1", "status": "running"}             then cached, done, failed or canceled
     {"type": "step", "id": "0.1", "status": "done", "seconds": 1.2}
+    {"type": "step", "id": "0.1", "status": "failed", "seconds": 1.2, "error": "what is wrong"}
     {"type": "output", "id": "0.1", "stream": "stdout", "text": "..."}
     {"type": "progress", "id": "0.0", "message": {...}}             docker's, of a pull
     {"type": "warning", "text": "...", "line": 3}
     {"type": "image", "id": "sha256:...", "names": ["app:latest"], "seconds": 3.4}
 
-A stage's step 0 is its base. Not here: how it looks (``text.build``).
+A stage's step 0 is its base. A stage is told again when its base brings ``ONBUILD`` steps, which come first then.
+Not here: how it looks (``text.build``).
 """
 
 from __future__ import annotations
@@ -43,16 +45,20 @@ class Events:
 
     @contextmanager
     def step(self, name: str) -> Iterator[Callable[[str], None]]:
-        """Tell that a step runs, and how it ended when the block does; what is given takes another word for "done"."""
-        begun, ends = time.monotonic(), ["done"]
+        """Tell that a step begins and, after the block, how it ended; the block may say that it was ``cached``."""
+        begun = time.monotonic()
+        end = {"status": "done"}
         self.send("step", id=name, status="running")
         try:
-            yield ends.append
+            yield lambda status: end.update(status=status)
+        except Cancelled:
+            end = {"status": "canceled"}
+            raise
         except BaseException as error:
-            ends.append("canceled" if isinstance(error, Cancelled) else "failed")
+            end = {"status": "failed", "error": error.what if isinstance(error, ContainersError) else str(error)}
             raise
         finally:
-            self.send("step", id=name, status=ends[-1], seconds=time.monotonic() - begun)
+            self.send("step", id=name, seconds=time.monotonic() - begun, **end)
 
     def end(self) -> None:
         """No more will come."""

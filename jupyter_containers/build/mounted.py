@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -185,6 +185,14 @@ class Mounts:
         made.env["SSH_AUTH_SOCK"] = target
         made.places.append(target)
         made.mounts.append(lambda _: _bound(target, agent, "rw"))
+
+
+def caches(root: Path) -> Iterator[tuple[Path, float]]:
+    """The cache folders in ``build-cache``, and when each was used last, seconds since 1970."""
+    for lock in sorted((root / _CACHES).glob("*.lock")):
+        folder = lock.with_suffix("")
+        with suppress(FileNotFoundError):  # pruned meanwhile
+            yield folder, max(lock.stat().st_mtime, folder.stat().st_mtime)
 
 
 def prune_caches(root: Path, remove: Callable[[Path], None]) -> Iterator[str]:

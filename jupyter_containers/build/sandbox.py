@@ -12,6 +12,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -100,7 +101,9 @@ class Running:
 
 
 class Sandbox:
-    """Makes the containers of builds in a store.
+    """Makes the containers of one build. Use as a context manager, which waits until all are removed.
+
+    They are removed in a thread of their own: the next step need not wait for it.
 
     Args:
         using: holds what containers are made from, see ``Images.using``.
@@ -110,6 +113,13 @@ class Sandbox:
         self._bundles = Bundles(settings, records, runtime)
         self.runtime, self._using = runtime, using
         self.running = Running()
+        self._removing = ThreadPoolExecutor(1, "remove")
+
+    def __enter__(self) -> Sandbox:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._removing.shutdown()
 
     @contextmanager
     def ran(self, order: Order, on_output: OnOutput) -> Iterator[Ended]:
@@ -122,8 +132,8 @@ class Sandbox:
         self.running.check()
         with self._draft(order) as draft, closing(Pipes()) as pipes:
             network = draft.record.options.get("network", "default")
-            request = {"owned": True, "network": network, "config": draft.config}
-            connection, started = self.runtime.start(draft.record.bundle, pipes.stdio(), once=True, **request)
+            request = {"owned": True, "once": True, "network": network, "config": draft.config}
+            connection, started = self.runtime.start(draft.record.bundle, pipes.stdio(), **request)
             with connection, self.running.one(connection):
                 pipes.started()
                 shown = Foreground(connection, pipes, on_output)
@@ -161,7 +171,7 @@ class Sandbox:
         try:
             yield draft
         finally:
-            self._bundles.discard(draft.record)
+            self._removing.submit(self._bundles.discard, draft.record)
 
 
 def _overlay(layers: Sequence[Path], bundle: Path) -> list[str]:

@@ -108,8 +108,8 @@ def excerpt(location: Location, line: int, column: int) -> str:
 
 
 @contextmanager
-def located(location: Location) -> Iterator[None]:
-    """What fails inside is said at this place: faults, and errors that don't know a Dockerfile."""
+def located(location: Location, near: str = "") -> Iterator[None]:
+    """What fails inside is said at this place, at the word *near* of it: faults, and errors that know no Dockerfile."""
     try:
         yield
     except (DockerfileError, Cancelled, StorageFull):
@@ -119,7 +119,7 @@ def located(location: Location) -> Iterator[None]:
     except ContainersError as error:
         says_where = not error.where or isinstance(error, (ImageNotFound, RegistryError))
         what = error.what if says_where else f"{error.where}: {error.what}"
-        raise location.error(what, error.where, error.mend) from error
+        raise location.error(what, near or error.where, error.mend) from error
 
 
 def suggestion(word: str, candidates: Collection[str], prefix: str = "") -> str:

@@ -60,7 +60,10 @@ class StageBuild:
             DockerfileError: an instruction is wrong or failed, at its line.
             Cancelled: another stage failed.
         """
-        for text in self._triggers():
+        triggers = self._triggers()
+        if triggers:
+            self._build.announce(self._plan, triggers)
+        for text in triggers:
             self._do(trigger(text, self._plan.base.location, self._build.escape))
         for instruction in self._plan.stage.instructions:
             self._do(instruction)
@@ -77,6 +80,7 @@ class StageBuild:
     def _do(self, instruction: Instruction) -> None:
         self._build.sandbox.running.check()
         self._number += 1
+        self._build.wait_for(instruction, self._plan.stage.index)
         with self._build.events.step(self._id) as tell, located(instruction.location):
             if isinstance(instruction, Arg):
                 self._declare(instruction)

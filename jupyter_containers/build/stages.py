@@ -61,6 +61,17 @@ class Stages:
                 raise first from None
             raise
 
+    def needed(self, index: int) -> State:
+        """As :meth:`state`, for another stage, which is not at fault when there is none.
+
+        Raises:
+            Cancelled: it failed.
+        """
+        try:
+            return self.begin(index).result()
+        except BaseException as error:
+            raise Cancelled("canceled") from error
+
     def _guarded(self, index: int) -> State:
         try:
             return self._carry_out(index)

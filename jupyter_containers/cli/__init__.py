@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jupyter_containers.engine import Engine
 
-__all__ = ["main", "run_verb"]
+__all__ = ["main", "run_dockerfile", "run_verb"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,4 +59,24 @@ def run_verb(words: Sequence[str], engine: Engine, base_dir: str = "", ask: Call
 
     out = Notebook(base_dir, ask)
     perform(list(words), "%container", out, lambda: engine)
+    return out.result()
+
+
+def run_dockerfile(words: Sequence[str], text: str, engine: Engine, base_dir: str = "") -> Any:
+    """Build the image of a cell that is a Dockerfile, for a notebook; the image, or nothing where help was asked for.
+
+    Args:
+        words: the flags of the line, and the context, if any.
+        text: the Dockerfile.
+        engine, base_dir: as of :func:`run_verb`.
+
+    Raises:
+        ContainersError: it could not be built.
+    """
+    from .building import CELL
+    from .dispatch import carry_out
+    from .out import Notebook
+
+    out = Notebook(base_dir, body=text)
+    carry_out(CELL, CELL.name, list(words), "", out, lambda: engine)
     return out.result()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from jupyter_containers.errors import ContainersError, InvalidArgument, suggest
+from jupyter_containers.errors import ContainersError, DockerfileError, InvalidArgument, suggest
+from jupyter_containers.text import neutral
 
 from .table import GROUPS, LATER, VERBS
 from .verb import Args, Usage, Verb
@@ -23,6 +24,8 @@ def run(words: list[str], program: str, out: Out) -> int:
     try:
         return perform(words, program, out, _engine)
     except ContainersError as error:
+        if isinstance(error, DockerfileError) and error.excerpt:
+            out.warn(neutral.several_lines(error.excerpt))
         out.warn(f"Error: {one_line(error)}")
         return exit_code(error, words)
 
@@ -39,6 +42,11 @@ def perform(words: list[str], program: str, out: Out, engine: Callable[[], Engin
     verb, form, rest = find(words)
     if verb is None:
         return _group_help(form, rest, program, out)
+    return carry_out(verb, form, rest, program, out, engine)
+
+
+def carry_out(verb: Verb, form: str, rest: list[str], program: str, out: Out, engine: Callable[[], Engine]) -> int:
+    """Run *verb*, called as *form*, with the flags and words of *rest*."""
     args = read(verb, form, rest, out)
     if args is None:
         from .help import verb_help
@@ -90,18 +98,16 @@ def read(verb: Verb, form: str, rest: list[str], out: Out) -> Args | None:
 
 def one_line(error: ContainersError) -> str:
     """The error's text without line breaks and control characters."""
-    from jupyter_containers.text.neutral import one_line as neutral
-
-    return neutral(" ".join(str(error).split("\n")))
+    return neutral.one_line(" ".join(str(error).split("\n")))
 
 
 def exit_code(error: ContainersError, words: list[str]) -> int:
     """Docker's exit code for *error*: its own, 125 for a bad flag or a container that could not be made, else 1."""
+    if isinstance(error, (Usage, DockerfileError)):  # also where a step of a build ended with another one
+        return 1
     own = getattr(error, "exit_code", 0)
     if own:
         return int(own)
-    if isinstance(error, Usage):
-        return 1
     making = words[:1] == ["run"] or words[:2] == ["container", "run"]
     at_flags = isinstance(error, InvalidArgument) and (
         error.what.startswith(("unknown flag", "unknown shorthand", "flag needs"))

@@ -23,7 +23,8 @@ def help_flag(flags: Iterable[Flag]) -> Flag:
 
 def verb_help(verb: Verb, form: str, program: str, width: int = 0) -> str:
     """The help of *verb*, called as *form*."""
-    parts = [f"Usage:  {program} {form} {verb.usage}", verb.summary]
+    called = f"{program} {form}".strip()
+    parts = [f"Usage:  {called} {verb.usage}", verb.summary]
     if len(verb.forms) > 1:
         parts.append("Aliases:\n  " + ", ".join(f"{program} {name}" for name in verb.forms))
     shown = [flag for flag in verb.flags if flag.help and not flag.refuse]
@@ -48,18 +49,20 @@ def main_help(program: str) -> str:
         parts.append("Global Options:\n  -v, --version   Print version information and quit")
     parts.append(f"Run '{program} COMMAND --help' for more information on a command.")
     if notebook:
-        parts.append("A cell runs in a container with %%container [OPTIONS] [IMAGE] [INTERPRETER [ARG...]].")
+        parts.append(
+            "A cell runs in a container with %%container [OPTIONS] [IMAGE] [INTERPRETER [ARG...]];\n"
+            "a cell that is a Dockerfile is built with %%dockerfile [OPTIONS] [CONTEXT]."
+        )
     return "\n\n".join(parts) + "\n"
 
 
 def group_help(group: str, program: str) -> str:
-    """The verbs of ``container``, ``image`` or ``system``."""
+    """The verbs of ``container``, ``image``, ``builder`` or ``system``."""
     found = {}
     for verb in VERBS:
-        for form in verb.long[:1]:
-            name = form.partition(" ")[2]
-            if form.startswith(f"{group} "):
-                found[name] = verb.summary
+        form = next((form for form in verb.long if form.startswith(f"{group} ")), "")
+        if form:
+            found[form.partition(" ")[2]] = verb.summary
     return (
         f"Usage:  {program} {group} COMMAND\n\n{GROUPS[group]}\n\nCommands:\n{_rows(sorted(found.items()))}\n\n"
         f"Run '{program} {group} COMMAND --help' for more information on a command.\n"

@@ -19,6 +19,7 @@ class Out:
     """What verbs write to. *base_dir* is where their relative paths start."""
 
     notebook = False
+    body = ""  # of a cell that is more than its line
     ask: Callable[[], str] | None = None  # for a line of a container's input, where its stdin is not ours to hand on
 
     def __init__(self, base_dir: str = "") -> None:
@@ -27,6 +28,9 @@ class Out:
     def show(self, result: Text) -> None:
         """The answer of a verb."""
         self.write(result.text)
+
+    def give(self, value: object) -> None:
+        """An object that a verb made, for who can use one: a cell."""
 
     def write(self, text: str) -> None:
         """Text on standard output."""
@@ -72,17 +76,22 @@ class Notebook(Out):
 
     notebook = True
 
-    def __init__(self, base_dir: str = "", ask: Callable[[], str] | None = None) -> None:
+    def __init__(self, base_dir: str = "", ask: Callable[[], str] | None = None, body: str = "") -> None:
         super().__init__(base_dir)
-        self.ask = ask
+        self.ask, self.body = ask, body
         self._results: list[Text] = []
+        self._given: object = None
 
     def show(self, result: Text) -> None:
         """Kept for the cell's value."""
         self._results.append(result)
 
+    def give(self, value: object) -> None:
+        """The cell's value, where there is no answer."""
+        self._given = value
+
     def result(self) -> Any:
-        """What the cell displays: the one answer, or nothing."""
+        """What the cell displays: the one answer, else the object that was made, or nothing."""
         for earlier in self._results[:-1]:
             self.write(earlier.text)
-        return self._results[-1] if self._results else None
+        return self._results[-1] if self._results else self._given

@@ -65,18 +65,22 @@ def df(engine: Engine, args: Args, out: Out) -> int:
 
 
 def prune(engine: Engine, args: Args, out: Out) -> int:
-    """``docker system prune``: stopped containers and images without a name."""
+    """``docker system prune``: stopped containers, images without a name, the build cache."""
+    from .buildcache import report_cache
     from .images import report_images
     from .lifecycle import agreed, reclaimed, report_containers
 
     unused = "images without at least one container associated to them" if args.all else "dangling images"
-    what = f"This will remove:\n  - all stopped containers\n  - all {unused}\n"
+    cache = "all build cache" if args.all else "unused build cache"
+    what = f"This will remove:\n  - all stopped containers\n  - all {unused}\n  - {cache}\n"
     if not (args.force or agreed(out, what)):
         return 0
     containers, images = engine.containers.prune(), engine.images.prune({"dangling": not args.all})
+    builds = engine.images.prune_builds(all=bool(args.all))
     report_containers(containers, out, total=False)
     report_images(images, out)
-    out.write(reclaimed(containers, images))
+    report_cache(builds, out)
+    out.write(reclaimed(containers, images, builds))
     return 0
 
 

@@ -12,6 +12,7 @@ VERBS: tuple[Verb, ...] = (
     Verb("run", "container", "[OPTIONS] IMAGE [COMMAND] [ARG...]", "Create and run a new container from an image", "running", ("container run",), True),
     Verb("exec", "container", "[OPTIONS] CONTAINER COMMAND [ARG...]", "Execute a command in a running container", "running", ("container exec",), True),
     Verb("ps", "container", "[OPTIONS]", "List containers", "listing", ("container ls", "container list", "container ps"), True),
+    Verb("build", "image", "[OPTIONS] PATH | -", "Build an image from a Dockerfile", "building", ("image build", "builder build", "buildx build"), True),
     Verb("pull", "image", "[OPTIONS] NAME[:TAG|@DIGEST]", "Download an image from a registry", "registry", ("image pull",), True),
     Verb("push", "image", "[OPTIONS] NAME[:TAG]", "Upload an image to a registry", "registry", ("image push",), True),
     Verb("images", "image", "[OPTIONS] [REPOSITORY[:TAG]]", "List images", "listing", ("image ls", "image list"), True),
@@ -45,6 +46,8 @@ VERBS: tuple[Verb, ...] = (
     Verb("unpause", "container", "CONTAINER [CONTAINER...]", "Unpause all processes within one or more containers", "lifecycle", ("container unpause",)),
     Verb("wait", "container", "CONTAINER [CONTAINER...]", "Block until one or more containers stop, then print their exit codes", "lifecycle", ("container wait",)),
     Verb("prune", "container", "[OPTIONS]", "Remove all stopped containers", "lifecycle", ("container prune",)),
+    Verb("builder du", "builder", "[OPTIONS]", "Disk usage of the build cache", "buildcache", ("builder du", "buildx du"), short=False),
+    Verb("builder prune", "builder", "[OPTIONS]", "Remove build cache", "buildcache", ("builder prune", "buildx prune"), short=False),
     Verb("container inspect", "container", "[OPTIONS] CONTAINER [CONTAINER...]", "Display detailed information on one or more containers", "inspection", ("container inspect",), short=False),
     Verb("image inspect", "image", "[OPTIONS] IMAGE [IMAGE...]", "Display detailed information on one or more images", "inspection", ("image inspect",), short=False),
     Verb("image prune", "image", "[OPTIONS]", "Remove unused images", "images", ("image prune",), short=False),
@@ -52,10 +55,13 @@ VERBS: tuple[Verb, ...] = (
     Verb("system prune", "system", "[OPTIONS]", "Remove unused data", "system", ("system prune",), short=False),
 )  # fmt: skip
 
-GROUPS = {"container": "Manage containers", "image": "Manage images", "system": "Manage the store and this machine"}
+GROUPS = {
+    "builder": "Manage builds", "buildx": "Manage builds", "container": "Manage containers", "image": "Manage images",
+    "system": "Manage the store and this machine",
+}  # fmt: skip
 
 # docker's verbs that a later version brings: said so, instead of "unknown command"
 LATER = (
-    "build", "builder", "bundle", "buildx", "commit", "compose", "cp", "diff", "events", "explain", "kernel", "lock",
+    "bundle", "commit", "compose", "cp", "diff", "events", "explain", "kernel", "lock",
     "network", "search", "serve", "shim", "stage", "update", "volume",
 )  # fmt: skip

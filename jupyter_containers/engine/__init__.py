@@ -51,10 +51,7 @@ class Engine:
     @cached_property
     def builds(self) -> Builds:
         """Builds of images, and their cache."""
-        from jupyter_containers.engine.builds import Builds
-
-        images = self.images
-        return Builds(self.settings, self.records, self.runtime, lambda: images.store, images.registries, images.using)
+        return self.images.builds
 
     def login(self, username: str, password: str, registry: str = "") -> dict[str, str]:
         """As docker-py's ``login``: ask the registry, then keep the credentials where docker does.

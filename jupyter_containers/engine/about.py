@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +60,7 @@ def info(engine: Engine) -> dict[str, Any]:
 
 
 def df(engine: Engine) -> dict[str, Any]:
-    """What images, containers and volumes take on disk, bytes."""
+    """What images, containers, volumes and the build cache take on disk, bytes."""
     home = engine.settings.home
     images = [{"Id": image.id, "RepoTags": image.tags, "Size": image.attrs["Size"]} for image in engine.images.list()]
     containers = [
@@ -68,7 +69,44 @@ def df(engine: Engine) -> dict[str, Any]:
     ]
     folders = sorted((home / "volumes").glob("*/_data"))
     volumes = [{"Name": path.parent.name, "UsageData": {"Size": tree_size(path)}} for path in folders]
-    return {"LayersSize": tree_size(home / "images"), "Images": images, "Containers": containers, "Volumes": volumes}
+    cache, only_cached = build_cache(engine)
+    return {
+        "LayersSize": max(0, tree_size(home / "images") - only_cached),
+        "Images": images,
+        "Containers": containers,
+        "Volumes": volumes,
+        "BuildCache": cache,
+    }
+
+
+def build_cache(engine: Engine) -> tuple[list[dict[str, Any]], int]:
+    """Docker's records of the build cache, the one used last first; and the bytes of blobs that no image has."""
+    from jupyter_containers.build.mounted import caches
+
+    store, cache = engine.images.store, engine.builds.cache
+    held = store.chain_ids_of_images()
+    entries = cache.entries()
+    found = [_record(one.key, "regular", one.result.about, one.result.size, one.used) for one in entries]
+    for record, entry in zip(found, entries, strict=True):
+        record["InUse"] = record["Shared"] = entry.result.layer is None or entry.result.chain_id in held
+    layers = [one.result.layer for one, record in zip(entries, found, strict=True) if not record["InUse"]]
+    blobs = {layer.blob.digest: layer.blob.size for layer in layers if layer}
+    for path, used in caches(cache.root):
+        found.append(_record(path.name, "exec.cachemount", "RUN --mount=type=cache", tree_size(path), used))
+    return found, sum(blobs.values())
+
+
+def _record(key: str, kind: str, about: str, size: int, used: float) -> dict[str, Any]:
+    return {
+        "ID": key,
+        "Type": kind,
+        "Description": about,
+        "InUse": False,
+        "Shared": False,
+        "Size": size,
+        "LastUsed": used,
+        "LastUsedAt": datetime.fromtimestamp(used, UTC).isoformat().replace("+00:00", "Z"),
+    }
 
 
 def tree_size(path: Path) -> int:

@@ -24,6 +24,7 @@ from jupyter_containers.build.events import Event, OnEvent
 from jupyter_containers.build.request import BuildRequest, Secret
 from jupyter_containers.build.sandbox import Sandbox
 from jupyter_containers.config import Settings
+from jupyter_containers.engine.about import tree_size
 from jupyter_containers.engine.registries import Registries
 from jupyter_containers.errors import InvalidArgument
 from jupyter_containers.image import platforms, reference
@@ -123,8 +124,9 @@ class Builds:
             return entry.used <= before and (all_unused or entry.result.chain_id not in held)
 
         gone = self.cache.prune(wanted, keep)
-        folders = [] if older or keep else list(mounted.prune_caches(self.cache.root, self._runtime.delete))
-        freed = removal.prune_orphans(store)
+        sizes = {} if older or keep else {path.name: tree_size(path) for path, _ in mounted.caches(self.cache.root)}
+        folders = list(mounted.prune_caches(self.cache.root, self._runtime.delete)) if sizes else []
+        freed = removal.prune_orphans(store) + sum(sizes.get(name, 0) for name in folders)
         return {"CachesDeleted": [entry.key for entry in gone] + folders, "SpaceReclaimed": freed}
 
     # --- requests ---

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from jupyter_containers.build.cache import FOLDER, BuildCache
 from jupyter_containers.config import Settings
@@ -25,6 +25,9 @@ from jupyter_containers.run.host import HostParts
 from jupyter_containers.run.records import Records
 from jupyter_containers.run.runtime import Runtime
 from jupyter_containers.text import filters as text_filters
+
+if TYPE_CHECKING:
+    from jupyter_containers.engine.builds import Builds
 
 _RUNNING = ("creating", "running", "paused")
 
@@ -115,6 +118,13 @@ class Images:
         return Registries(self._settings, lambda: self.store)
 
     @cached_property
+    def builds(self) -> Builds:
+        """Builds of images, and their cache."""
+        from jupyter_containers.engine.builds import Builds  # not for `images`
+
+        return Builds(self._settings, self._records, self._runtime, lambda: self.store, self.registries, self.using)
+
+    @cached_property
     def host(self) -> HostImage:
         """The embedded image: this machine's own system and Python."""
         machine = host.this_machine(self._runtime.rung == "root", (str(self._home),))
@@ -198,6 +208,22 @@ class Images:
         return self.registries.push(name, name == repository and ":" not in repository.rpartition("/")[2], on_event)[
             -1
         ].digest
+
+    def build(self, **keywords: Any) -> tuple[Image, Iterator[dict[str, Any]]]:
+        """Build an image with docker-py's keywords; it and what was told, as docker-py's ``build``.
+
+        Args:
+            keywords: ``path`` or ``fileobj``, ``tag``, ``dockerfile``, ``buildargs``, ``target`` ... and ``on_event``,
+                which is told a build's events: see ``engine.buildkeywords``.
+
+        Raises:
+            DockerfileError, StepFailed: at a line; their ``build_log`` has what was told until then.
+            InvalidArgument: no such keyword, or of no use; and what ``Builds.build`` raises.
+        """
+        from jupyter_containers.engine import buildkeywords  # not for `images`
+
+        found, told = buildkeywords.build(self.builds, keywords)
+        return Image(self, found), iter(told)
 
     def load(self, source: str | Path | IO[bytes], on_event: OnEvent | None = None) -> builtins.list[Image]:
         """Load a docker-archive or oci-archive, compressed or not; ``-`` reads standard input."""
@@ -291,6 +317,21 @@ class Images:
             self.store, lambda image: passing is None or image.id in passing, all_unused, self._users()
         )
         return {"ImagesDeleted": done.rows, "SpaceReclaimed": done.bytes}
+
+    def prune_builds(
+        self, filters: Mapping[str, Any] | None = None, keep_storage: int | None = None, all: bool | None = None
+    ) -> dict[str, Any]:
+        """Forget results of builds, as docker-py: those that no image has, with *all* every one.
+
+        Args:
+            filters: ``until``: a time or a duration; what was used since stays. keep_storage: bytes that may stay.
+
+        Returns:
+            ``{"CachesDeleted": [key], "SpaceReclaimed": bytes}``.
+        """
+        from jupyter_containers.engine import buildkeywords
+
+        return self.builds.prune(bool(all), buildkeywords.older(filters or {}), keep_storage or 0)
 
     def using(self) -> AbstractContextManager[None]:
         """While the block runs, no image is removed, nor a container without a record: until there is one."""

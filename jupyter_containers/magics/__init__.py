@@ -1,4 +1,4 @@
-"""The IPython edge: ``%%container`` and ``%container``. A magic parses and calls; it decides nothing.
+"""The IPython edge: ``%%container``, ``%container`` and ``%%dockerfile``. A magic parses and calls; it decides nothing.
 
 :class:`ContainerMagics` reads its defaults from traitlets, so that ``ipython_config.py`` can set them::
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
-from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
+from IPython.core.magic import Magics, cell_magic, line_cell_magic, magics_class, no_var_expand
 from traitlets import Int, List, Unicode
 
 from jupyter_containers.config import Settings, default_home
@@ -32,7 +32,7 @@ _REGISTRIES = ("registry_mirrors", "insecure_registries", "token_hosts")  # from
 
 @magics_class
 class ContainerMagics(Magics):
-    """``%%container``, ``%container``."""
+    """``%%container``, ``%container``, ``%%dockerfile``."""
 
     home = Unicode("", help="The store; default: $JUPYTER_CONTAINERS_HOME or ~/.local/share/jupyter-containers.").tag(
         config=True
@@ -93,6 +93,20 @@ class ContainerMagics(Magics):
             if cell is None:
                 return verbs.run(self, line)
             return cells.run(self, line, cell)
+        except ContainersError as error:
+            raise show(error) from None
+
+    @no_var_expand
+    @cell_magic
+    def dockerfile(self, line: str, cell: str) -> Any:
+        """Build an image: the cell is the Dockerfile (``%%dockerfile -t NAME [OPTIONS] [CONTEXT]``).
+
+        ``%%dockerfile --help`` lists the options. The image is the cell's value.
+        """
+        from jupyter_containers.magics import dockerfile
+
+        try:
+            return dockerfile.run(self, line, cell)
         except ContainersError as error:
             raise show(error) from None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from jupyter_containers.errors import ContainerExit, ContainersError
+from jupyter_containers.errors import ContainerExit, ContainersError, DockerfileError
 
 _RED, _BOLD, _DIM, _OFF = "\x1b[31m", "\x1b[1m", "\x1b[2m", "\x1b[0m"
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -46,9 +46,11 @@ def exit_card(error: ContainerExit) -> list[str]:
 
 
 def error_card(error: ContainersError) -> list[str]:
-    """Lines for anything else."""
+    """Lines for anything else; of a Dockerfile with the lines where it is wrong."""
     lines = [f"{_RED}{_BOLD}✗ {clean(error.what)}{_OFF}"]
-    if error.where:
+    if isinstance(error, DockerfileError) and error.excerpt:
+        lines += [f"  {clean(line)}" for line in error.excerpt.split("\n")]
+    elif error.where:
         lines.append(f"  {clean(error.where)}")
     return lines + ([f"  {_DIM}→ {clean(error.mend)}{_OFF}"] if error.mend else [])
 

@@ -29,7 +29,8 @@ from kernel_runtime import kinds as _kinds
 from kernel_runtime import rungs as _rungs
 from kernel_runtime import seccomp_profile as _seccomp_profile
 from kernel_runtime import state as _state
-from kernel_runtime.client import Client, Connection, Exit, Knock, fingerprint
+from kernel_runtime.client import Client, Knock, fingerprint
+from kernel_runtime.conversation import Connection, Exit
 from kernel_runtime.errors import NotRunning, ProbeError, RuntimeFault, SpecError
 
 __all__ = ["Connection", "Exit", "Knock", "Runtime", "all_capabilities", "capabilities", "default_seccomp", "mapped"]
@@ -148,14 +149,12 @@ class Runtime:
         stdio: tuple[int, int, int] | None,
         knock: Knock | None = None,
         alike: Hashable = None,
-        once: bool = False,
         **request: Any,
     ) -> tuple[Connection, dict[str, Any]]:
         """Start the container of *bundle*; the conversation with its monitor, and the ``started`` event.
 
         Args:
             alike: as for :meth:`knock`.
-            once: nobody will ask for one like it: none is made ready.
 
         Raises:
             IsolationUnavailable: the launcher's rung is weaker than the minimum.
@@ -163,7 +162,7 @@ class Runtime:
         _ = self._machine
         if "config" in request:
             config = request["config"] = _shortened(request["config"])
-            split = None if once else _kinds.split(config, bundle.name, str(bundle), fingerprint())
+            split = _kinds.split(config, bundle.name, str(bundle), fingerprint()) if alike is not None else None
             request["split"] = split
             if alike is not None:
                 self._kinds[alike] = split.name if split else ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from . import buildcache
 from . import containers as container_text
 from . import images as image_text
 from .formatting import Listing
@@ -92,8 +93,14 @@ def rows(report: Report, containers: Sequence[Report]) -> list[Fields]:
         _row("Images", len(images), sum(one["Id"] in used for one in images), total, free),
         _row("Containers", len(written), len(running), sum(written.values()), idle),
         _row("Local Volumes", len(volumes), sum(name in held for name in volumes), sum(volumes.values()), unheld),
-        _row("Build Cache", 0, 0, 0, 0),
+        _build_cache(report.get("BuildCache") or ()),
     ]
+
+
+def _build_cache(records: Sequence[Report]) -> Fields:
+    size = sum(int(one["Size"]) for one in records)
+    active = sum(bool(one["InUse"]) for one in records)
+    return _row("Build Cache", len(records), active, size, buildcache.reclaimable(records))
 
 
 def _row(kind: str, total: int, active: int, size: int, free: int) -> Fields:
@@ -119,7 +126,7 @@ def verbose(report: Report, containers: Sequence[Report], images: Sequence[Repor
         _containers(report, containers, now),
         "Local Volumes space usage:\n",
         _volumes(report, containers),
-        "Build cache usage: 0B\n",
+        buildcache.verbose(report.get("BuildCache") or (), now),
     ]
     return "\n".join(parts)
 

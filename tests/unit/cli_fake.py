@@ -7,12 +7,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from jupyter_containers.errors import Conflict, ImageNotFound, NotFound
+from jupyter_containers.errors import Conflict, ImageNotFound, NotFound, StepFailed
 from jupyter_containers.options import RunOptions
 from jupyter_containers.result import ContainerResult
 
 NEVER = "0001-01-01T00:00:00Z"
 IMAGE_ID = "sha256:" + "731e808cdac2" * 5 + "abcd"
+CACHE = [
+    {"ID": "sha256:" + "ab" * 32, "Type": "regular", "Description": "RUN make", "InUse": True, "Shared": True, "Size": 3000, "LastUsed": 0.0},
+    {"ID": "0f" * 16 + "-0", "Type": "exec.cachemount", "Description": "RUN", "InUse": False, "Shared": False, "Size": 5000, "LastUsed": 0.0},
+]  # fmt: skip
 
 
 class FakeContainer:
@@ -189,7 +193,7 @@ class FakeImages:
 
     def get(self, name: str) -> FakeImage:
         for one in self.all:
-            if name in one.tags or f"{name}:latest" in one.tags:
+            if name in one.tags or f"{name}:latest" in one.tags or name == one.id:
                 return one
         raise ImageNotFound(f"No such image: {name}")
 
@@ -228,6 +232,34 @@ class FakeImages:
         self.calls.append(("prune images", filters))
         return {"ImagesDeleted": [], "SpaceReclaimed": 0}
 
+    def prune_builds(self, filters: Any = None, keep_storage: int = 0, all: bool = False) -> dict[str, Any]:
+        self.calls.append(("prune builds", filters, keep_storage, all))
+        return {"CachesDeleted": ["sha256:0123"], "SpaceReclaimed": 2_000_000}
+
+
+class FakeBuilds:
+    """Builds whose Dockerfile says how they end: ``fail``, ``stop``, or well."""
+
+    def __init__(self, calls: list[Any]) -> None:
+        self.calls = calls
+
+    def build(self, options: Any, on_event: Any) -> FakeImage:
+        archive = options.archive.read() if options.archive else None
+        self.calls.append(("build", options, archive))
+        on_event(
+            {"type": "stage", "stage": 0, "name": "stage-0", "base": "x", "steps": [{"id": "0.1", "text": "RUN make"}]}
+        )
+        on_event({"type": "step", "id": "0.1", "status": "running"})
+        on_event({"type": "output", "id": "0.1", "stream": "stdout", "text": "made\n"})
+        if options.target == "stop":
+            raise KeyboardInterrupt
+        if options.target == "fail":
+            on_event({"type": "step", "id": "0.1", "status": "failed", "seconds": 0.1, "error": "exit code: 3"})
+            raise StepFailed("exit code: 3", "Dockerfile:2", "Look.", 2, 1, "Dockerfile:2\n 2 | >>> RUN make", 3, "abc")
+        on_event({"type": "step", "id": "0.1", "status": "done", "seconds": 0.1})
+        on_event({"type": "image", "id": IMAGE_ID, "names": list(options.tags), "seconds": 0.2})
+        return FakeImage(["busybox:latest"])
+
 
 class FakeEngine:
     """The one door."""
@@ -236,6 +268,7 @@ class FakeEngine:
         self.containers = FakeContainers(folder)
         self.calls = self.containers.calls
         self.images = FakeImages(self.calls)
+        self.builds = FakeBuilds(self.calls)
 
     def version(self) -> dict[str, Any]:
         return {"Version": "1.2.3", "ApiVersion": "1.43", "Os": "linux", "Arch": "x86_64"}
@@ -245,7 +278,13 @@ class FakeEngine:
 
     def df(self) -> dict[str, Any]:
         written = [{"Id": one.id, "SizeRw": 3} for one in self.containers.all]
-        return {"LayersSize": 10, "Images": [{"Id": IMAGE_ID, "Size": 1982319}], "Containers": written, "Volumes": []}
+        return {
+            "LayersSize": 10,
+            "Images": [{"Id": IMAGE_ID, "Size": 1982319}],
+            "Containers": written,
+            "Volumes": [],
+            "BuildCache": CACHE,
+        }
 
     def doctor(self) -> dict[str, Any]:
         return {"rungs": [{"rung": "rootless", "works": True}], "rung": "rootless"}

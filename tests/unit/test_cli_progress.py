@@ -17,6 +17,7 @@ import pytest
 from cli_fake import IMAGE_ID, FakeEngine
 
 from jupyter_containers.cli import dispatch, progress, run_verb
+from jupyter_containers.cli.drawing import drawing
 from jupyter_containers.cli.out import Notebook, Out, Terminal
 from jupyter_containers.errors import ContainersError, ImageNotFound, InvalidArgument
 from jupyter_containers.text.progress import Progress, plain
@@ -173,7 +174,7 @@ def on_terminal(rows: int = 10, columns: int = 80) -> str:
     thread = threading.Thread(target=read)
     thread.start()
     with os.fdopen(theirs, "w") as stream:
-        bars = progress._drawing(Terminal(), "", stream)
+        bars = drawing(progress._KINDS, Terminal(), "", stream)
         for event in EVENTS:
             bars.take(event)
             bars._last = 0.0  # type: ignore[attr-defined]
@@ -247,7 +248,7 @@ def test_ipython_in_a_terminal_has_no_display(monkeypatch: pytest.MonkeyPatch) -
     import IPython
 
     monkeypatch.setattr(IPython, "get_ipython", SimpleNamespace)
-    assert isinstance(progress._drawing(Notebook(), "", io.StringIO()), progress._Lines)
+    assert isinstance(drawing(progress._KINDS, Notebook(), "", io.StringIO()), progress._Lines)
 
 
 # --- the verbs ---

@@ -68,8 +68,8 @@ def test_our_own_failures_of_run_are_125(run: Run) -> None:
         (["stop", "-t", "x", "a"], 125, 'invalid argument "x" for "-t, --timeout" flag'),
         (["pss"], 1, "unknown command: pss. Did you mean ps?"),
         (["container", "lss"], 1, "unknown command: container lss. Did you mean container ls?"),
-        (["build", "."], 1, "'build' is not in this version. It comes with a later one."),
-        (["image", "build", "x"], 1, "'image build' is not in this version"),
+        (["commit", "."], 1, "'commit' is not in this version. It comes with a later one."),
+        (["container", "commit", "x"], 1, "'container commit' is not in this version"),
         (["--foo"], 1, "unknown flag: --foo"),
         (["logs", "--since", "x", "c"], 1, "No such container: c"),
         (["inspect", "-f", "{{", "busybox"], 64, "template parsing error: template: :1: unclosed action"),
@@ -135,7 +135,7 @@ def test_prune_asks_first(run: Run, engine: FakeEngine, monkeypatch: pytest.Monk
     assert engine.containers.all
     monkeypatch.setattr("builtins.input", lambda question: "y")
     assert run("prune")[1].endswith("Deleted Containers:\n" + "1" * 64 + "\n\nTotal reclaimed space: 0B\n")
-    assert run("system", "prune", "-f")[1] == "Total reclaimed space: 0B\n"
+    assert run("system", "prune", "-f")[1].endswith("\nTotal reclaimed space: 2MB\n")
     assert run("image", "prune", "-f")[1] == "Total reclaimed space: 0B\n"
 
 
@@ -252,4 +252,4 @@ def test_prune_passes_its_filters_on(run: Run, engine: FakeEngine) -> None:
     assert run("image", "prune", "-f", "--filter", "foo=bar")[::2] == (
         1, "Error: invalid filter 'foo'. Known are dangling, label, label!, until.\n")  # fmt: skip
     assert run("system", "prune", "-af")[0] == 0
-    assert engine.calls[-1] == ("prune images", {"dangling": False})
+    assert engine.calls[-2:] == [("prune images", {"dangling": False}), ("prune builds", None, 0, True)]

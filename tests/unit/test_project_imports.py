@@ -24,7 +24,7 @@ KERNEL_RUNTIME = (
     "first",
     "prepared ready",
     "places sweep launcher",
-    "service client",
+    "service client conversation",
     "commands runc",
     "__main__",
 )
@@ -38,7 +38,7 @@ JUPYTER_CONTAINERS = (
     "__main__",
 )
 # Callers in processes with threads use these; nothing that forks or unshares may come along.
-CALLERS_SIDE = {"kernel_runtime.client": {"errors", "kinds", "protocol", "state", "waiting"}}
+CALLERS_SIDE = {"kernel_runtime.client": {"conversation", "errors", "kinds", "protocol", "state", "waiting"}}
 ADAPTER = "jupyter_containers.run.runtime"
 EDGE_LIBRARIES = {"IPython", "ipykernel", "ipywidgets", "traitlets", "tornado", "jupyter_server", "jupyter_client"}
 EDGES = {"cli", "magics", "widgets", "server", "provisioner"}
