@@ -226,15 +226,15 @@ class Build:
     ) -> Result:
         """The result of a step upon *before*: from the cache, or made now and kept there."""
         found = self._cached(key)
-        if found is not None:
-            tell_cached()
-        else:
+        if found is None:
             with self.cache.making(key):
                 found = self._cached(key)
                 if found is None:
                     layer, size = make()
-                    found = Result(layer, before.then("", layer).chain_id, size, about)
-                    self.cache.put(key, found)
+                    self._keys[key] = made = Result(layer, before.then("", layer).chain_id, size, about)
+                    self.cache.put(key, made)
+                    return made
+        tell_cached()
         self._keys[key] = found
         return found
 

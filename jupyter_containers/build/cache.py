@@ -146,7 +146,11 @@ class BuildCache:
         return self.root / f"{_name(key)}.json"
 
     def _sweep(self) -> None:
-        """Remove what processes left that died."""
+        """Remove what processes left that died, and results that can't be read."""
+        whole = {_name(entry.key) for entry in self.entries()}
+        for path in self.root.glob("*.json"):
+            if path.stem not in whole:
+                path.unlink(missing_ok=True)
         for path in self.root.glob("*.lock"):
             with try_locked(path) as alone:
                 if alone is not None:

@@ -12,6 +12,8 @@ import io
 import json
 import os
 import shutil
+import subprocess
+import sys
 import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,6 +29,7 @@ CONFIG = (
     "Healthcheck", "OnBuild",
 )  # fmt: skip
 
+_BEGIN = "import json, sys; from tests.engine.rig_builds import build; print(json.dumps(build(*json.loads(sys.argv[1]))))"
 BRING = ("ADD", "COPY", "RUN")
 
 
@@ -66,12 +69,16 @@ class Workshop:
     """A user with a store for builds and folders for contexts.
 
     Args:
-        user: who builds. store: name of the store, beside the user's first one.
+        user: who builds. store: name of the store, beside the user's first one; empty for the first one, which
+            ``leak_watch`` looks at and whose base is another image.
     """
 
     def __init__(self, user: User, store: str = "builds") -> None:
-        self.user = user.with_store(store)
-        engines.load(self.user, roots.archive(roots.busybox_tar(), BASE, "docker"))
+        self.user = user.with_store(store) if store else user
+        if store:
+            engines.load(self.user, roots.archive(roots.busybox_tar(), BASE, "docker"))
+        else:
+            engines.add_busybox(user)
 
     def context(self, name: str, script: str = "", dockerfile: str | None = None) -> Path:
         """A new folder *name*, with what *script* (``sh -e``) makes in it, and a Dockerfile if one is given."""
@@ -98,6 +105,19 @@ class Workshop:
         done = self.build(context, **options)
         assert done.id, f"{done.error}\n{done.output}"
         return done
+
+    def begin(self, context: Path, **options: Any) -> subprocess.Popen[str]:
+        """Begin a build in a process of its own; its answer is one line of JSON (:meth:`finish`)."""
+        words = [sys.executable, "-c", _BEGIN, json.dumps([str(context), options])]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        process: subprocess.Popen[str] = self.user.popen(words, **pipes)
+        return process
+
+    def finish(self, process: subprocess.Popen[str], timeout: float = 120) -> Built:
+        """What came of a build that was begun."""
+        out, err = process.communicate(timeout=timeout)
+        assert process.returncode == 0, err
+        return Built(**json.loads(out))
 
     def run(self, image: str, *command: str, **options: Any) -> str:
         """Run a command in a built image; its stdout and stderr.
