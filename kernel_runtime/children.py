@@ -1,4 +1,4 @@
-"""The processes of a container as its monitor sees them: the first one, and those that join it (``exec``).
+"""The processes of a container as its monitor sees them: the first one (:mod:`first`) and those that join it.
 
 Both tell over a packet socket how far they came: a terminal's master, then the timings of the steps, then end of file
 at ``execve``; or the fault that stopped them.
@@ -15,16 +15,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from kernel_runtime import console, init, orders, programs, reaper, rehearsal, sandbox, seccomp, spec, streams
+from kernel_runtime import console, init, programs, seccomp, spec, streams
 from kernel_runtime import syscalls as sc
 from kernel_runtime.errors import RuntimeFault, SetupError
 from kernel_runtime.joined import Joined
 from kernel_runtime.protocol import Channel, Message
 from kernel_runtime.spec import Process
-from kernel_runtime.stage import Stage
 
 if TYPE_CHECKING:
-    from kernel_runtime.monitor import Machine, Monitor
+    from kernel_runtime.monitor import Monitor
 
 _SETUP_TIMEOUT = 30.0  # seconds; a hanging network file system must not hang the monitor for ever
 _JOINED = sc.CLONE_NEWNS | sc.CLONE_NEWNET | sc.CLONE_NEWIPC | sc.CLONE_NEWUTS | sc.CLONE_NEWCGROUP
@@ -181,66 +180,8 @@ class Child:
         }
 
 
-def prepare(
-    machine: Machine, network: str, netns_fd: int, procs_files: tuple[str, ...], door: socket.socket | None
-) -> Child:
-    """Fork what will be a container's first process, before it is known which: cgroup joined, namespaces made.
-
-    It takes its order at *door*, or from this process. From here on every fork of this process lands in the same pid
-    namespace.
-    """
-    sc.unshare(sc.CLONE_NEWPID)
-
-    def body(monitor: Channel) -> None:
-        sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
-        stage = sandbox.prepare(network, netns_fd, machine.in_user_namespace, machine.stage, procs_files)
-        rehearsal.of_first_process(stage)
-        with open("/proc/self/ns/mnt", "rb") as mounts:
-            monitor.send({"ready": True}, (mounts.fileno(),))
-        order = orders.take(monitor, door, machine.code)
-        if order:
-            message, (_, *stdio) = order
-            _become_container(machine, procs_files, stage, monitor, message, stdio)
-
-    return _fork((-1, -1, -1), body)
-
-
-def _become_container(
-    machine: Machine, procs_files: tuple[str, ...], stage: Stage, monitor: Channel, message: Message, stdio: list[int]
-) -> None:
-    _take_streams(_streams(monitor, message, stdio))
-    config = orders.config_of(message)
-    if not config.process.terminal:
-        os.setsid()
-    context = sandbox.Context(config, message["bundle"], machine.in_user_namespace, procs_files, monitor, stage)
-    sandbox.furnish(context)
-    if message.get("explain"):
-        monitor.send({"steps": context.timings})
-    rlimits: list[Any] = []
-    if config.resources != machine.limits:
-        limits = monitor.receive()  # it has set the cgroup's meanwhile; here is what it could not set there
-        if limits is None:
-            return
-        rlimits = limits["rlimits"]
-    if config.wants_init and reaper.fork_payload(monitor.fileno()):
-        return
-    init.execute(config.process, _final(config, machine.rung, rlimits, monitor))
-
-
-def _streams(monitor: Channel, message: Message, stdio: list[int]) -> tuple[int, ...]:
-    """The caller's own descriptors, or what the monitor puts between; nothing where a terminal comes later."""
-    if message.get("terminal"):
-        return (-1, -1, -1)
-    if not message.get("log"):
-        return tuple(stdio) or (-1, -1, -1)
-    streams = monitor.receive()
-    if streams is None:
-        os._exit(0)
-    fds = iter(monitor.take_fds())
-    return tuple(next(fds) if there else -1 for there in streams["streams"])
-
-
-def _final(config: spec.Spec, rung: str, rlimits: Any, monitor: Channel) -> init.Final:
+def final(config: spec.Spec, rung: str, rlimits: Any, monitor: Channel) -> init.Final:
+    """What :func:`init.execute` needs besides the process."""
     return init.Final(
         programs.compile_for(config),
         monitor.fileno(),
@@ -277,7 +218,7 @@ def _fork_into(monitor: Monitor, process: Process, fds: list[int]) -> Child:
     try:
         pidfd = os.pidfd_open(monitor.child.pid)
         try:
-            return _fork(given, lambda channel: _become_joined(monitor, pidfd, process, channel))
+            return fork(given, lambda channel: _become_joined(monitor, pidfd, process, channel))
         finally:
             os.close(pidfd)
     except OSError as error:  # ESRCH, ENOMEM: its first process is just ending
@@ -302,10 +243,11 @@ def _become_joined(monitor: Monitor, pidfd: int, process: Process, channel: Chan
     if process.terminal:
         slave = console.open_terminal("/dev/pts/ptmx", process, channel)
         console.take_terminal(slave)
-    init.execute(process, _final(monitor.spec, monitor.machine.rung, monitor.group.rlimits, channel))
+    init.execute(process, final(monitor.spec, monitor.machine.rung, monitor.group.rlimits, channel))
 
 
-def _fork(fds: tuple[int, ...], body: Callable[[Channel], None]) -> Child:
+def fork(fds: tuple[int, ...], body: Callable[[Channel], None]) -> Child:
+    """A child that does *body*, with *fds* as its 0, 1, 2 (-1: /dev/null); a fault is told through its channel."""
     ours, theirs = (Channel(end) for end in socket.socketpair())
     pid = os.fork()
     if pid:
@@ -314,7 +256,7 @@ def _fork(fds: tuple[int, ...], body: Callable[[Channel], None]) -> Child:
     try:
         ours.close()
         init.restore_signals()
-        _take_streams(fds)
+        take_streams(fds)
         body(theirs)
         os._exit(0)  # nobody wants it any more
     except BaseException as error:  # noqa: BLE001 - everything goes to the monitor, then the process ends
@@ -324,11 +266,13 @@ def _fork(fds: tuple[int, ...], body: Callable[[Channel], None]) -> Child:
     raise AssertionError("unreachable")
 
 
-def _take_streams(fds: tuple[int, ...]) -> None:
-    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+def take_streams(fds: tuple[int, ...]) -> None:
+    """Make *fds* this process's 0, 1 and 2; -1 stands for /dev/null."""
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC) if min(fds) < 0 else -1
     for number, fd in enumerate(fds):
         os.dup2(fd if fd >= 0 else null, number)
-    os.close(null)
+    if null >= 0:
+        os.close(null)
 
 
 def _report(monitor: Channel, error: BaseException) -> None:

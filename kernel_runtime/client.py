@@ -9,13 +9,16 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import socket
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from kernel_runtime import state
+from kernel_runtime import kinds, state, waiting
+from kernel_runtime.conversation import Connection, to_fault
 from kernel_runtime.errors import NotRunning, ProtocolError, RuntimeFault
 from kernel_runtime.protocol import Channel, Message, connect, door_path
 
@@ -33,103 +36,21 @@ def fingerprint() -> str:
 
 
 @dataclass
-class Exit:
-    """How a container's process ended; field names are those of the ``exit`` event."""
+class Knock:
+    """A conversation with a container that waits for its order, which must follow at once, or :meth:`close`.
 
-    exit_code: int
-    reason: str
-    signal: int = 0
-    oom_killed: bool = False
-    duration: float = 0.0
-    cpu_seconds: float | None = None
-    peak_memory: int | None = None
-    fault: RuntimeFault | None = None
+    Attributes:
+        id: of one that is ready, whose id and folder are given; ``""`` of one that is prepared for any order.
+        kind: the name of its kind.
+    """
 
-    @staticmethod
-    def parse(message: Message) -> Exit:
-        """From an ``exit`` event."""
-        fault = message.get("fault")
-        return Exit(
-            int(message.get("exitCode", 125)),
-            str(message.get("reason", "")),
-            int(message.get("signal", 0)),
-            bool(message.get("oomKilled", False)),
-            float(message.get("duration", 0.0)),
-            message.get("cpuSeconds"),
-            message.get("peakMemory"),
-            RuntimeFault.from_dict(fault) if fault else None,
-        )
-
-
-class Connection:
-    """A conversation with a monitor. Closing it ends an ``owned`` container or exec."""
-
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
-
-    def fileno(self) -> int:
-        """The socket's descriptor, readable when an event waits."""
-        return self._channel.fileno()
-
-    def take_fds(self) -> list[int]:
-        """Descriptors that came with an event; the caller closes them."""
-        return self._channel.take_fds()
-
-    @property
-    def has_event(self) -> bool:
-        """Whether an event has arrived together with the last one; the descriptor tells only of later ones."""
-        return self._channel.has_message
-
-    def ask(self, message: Message, fds: tuple[int, ...] = ()) -> Message:
-        """Send a request, wait for its answer.
-
-        Raises:
-            RuntimeFault: what the monitor answered.
-            NotRunning: the monitor is gone.
-        """
-        self.tell(message, fds)
-        return self.next_event()
-
-    def tell(self, message: Message, fds: tuple[int, ...] = ()) -> None:
-        """Send a request that has no answer."""
-        try:
-            self._channel.send(message, fds)
-        except OSError as error:
-            raise NotRunning("talk to", "the container", "it has ended") from error
-
-    def next_event(self, timeout: float | None = None) -> Message:
-        """The next event; ``{"event": "gone"}`` when the monitor ended without one (it was killed)."""
-        self._channel.socket.settimeout(timeout)
-        try:
-            message = self._channel.receive()
-        except ConnectionError:
-            message = None
-        if message is None:
-            return {"event": "gone"}
-        if message.get("event") == "fault":
-            raise _fault(message)
-        return message
-
-    def wait(self) -> Exit:
-        """Wait for the end."""
-        while True:
-            event = self.next_event()
-            if event["event"] == "exit":
-                return Exit.parse(event)
-            if event["event"] == "gone":
-                return Exit(137, "monitor killed", 9)
+    channel: Channel
+    id: str = ""
+    kind: str = ""
 
     def close(self) -> None:
-        """End the conversation."""
-        self._channel.close()
-
-    def __enter__(self) -> Connection:
-        """The connection itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close it."""
-        self.close()
+        """No order will follow."""
+        self.channel.close()
 
 
 class Client:
@@ -194,6 +115,10 @@ class Client:
                 if event["event"] not in ("outdated", "gone"):
                     break
         raise ProtocolError("open root", bundle, "no descriptor came", f"See {self._log_path()}.")
+
+    def rest(self) -> None:
+        """Have the launcher keep no container ready until one is asked for again."""
+        self._ask_launcher({"op": "rest"})
 
     def quit(self) -> None:
         """Ask a running launcher to leave; containers go on."""
@@ -264,7 +189,7 @@ class Client:
         self,
         bundle: str,
         stdio: tuple[int, int, int] | None,
-        knock: Channel | None = None,
+        knock: Knock | None = None,
         **options: Any,
     ) -> tuple[Connection, Message]:
         """Start the container of *bundle*; the connection and its ``started`` event.
@@ -273,14 +198,20 @@ class Client:
             stdio: descriptors for the container's 0, 1, 2; ``None`` for none (``log`` should be set then).
             knock: what :meth:`knock` gave; closed here.
             options: fields of :class:`kernel_runtime.orders.Request`; and ``config``, the decoded config.json, which is
-                read from the bundle else.
+                read from the bundle else; and ``split``, its two parts where it is of a kind.
 
         Raises:
             RuntimeFault: it could not be started, with ``exit_code``; nothing is left behind.
         """
+        split: kinds.Split | None = options.pop("split", None)
         message = {"op": "start", "bundle": bundle, "id": os.path.basename(bundle), **options}
+        if split:
+            message["kind"] = split.name
+        if knock and knock.id and not (split and split.name == knock.kind):
+            self._decline(knock)
+            knock = None
         for _ in range(3):
-            connection = self._order(message, stdio or (), knock)
+            connection = self._order(message, stdio or (), knock, split)
             knock = None
             try:
                 event = connection.next_event()
@@ -291,34 +222,55 @@ class Client:
                 return connection, event
             connection.close()
             if event["event"] == "exit":
-                raise _fault(event)
-            if event["event"] == "gone" and (state.read(bundle) or not os.path.isdir(bundle)):
+                raise to_fault(event)
+            if event["event"] == "gone" and not _is_unbegun(bundle):
                 raise ProtocolError(
                     "start", os.path.basename(bundle)[:12], "its monitor ended", f"See {self._log_path()}."
                 )
         raise ProtocolError("start", bundle, "the launcher gave no answer", f"See {self._log_path()}.")
 
-    def knock(self, network: str) -> Channel | None:
+    def knock(self, network: str, kind: str = "") -> Knock | None:
         """Wake a container that waits for an order, which must follow at once; ``None`` where none waits.
 
         It takes half a millisecond to wake: time in which the order can be written.
+
+        Args:
+            kind: take one that is ready, if there is one of this kind.
         """
+        if kind and (container_id := waiting.claim(self.store, kind)):
+            with suppress(OSError):  # it has just been killed: the folder serves all the same
+                return Knock(connect(state.monitor_socket(self.runtime, container_id)), container_id, kind)
+            return Knock(Channel(socket.socket()), container_id, kind)
         try:
-            return connect(door_path(self.runtime, network))
+            return Knock(connect(door_path(self.runtime, network)))
         except OSError:
             return None
 
-    def _order(self, message: Message, stdio: tuple[int, ...], knock: Channel | None) -> Connection:
+    def _decline(self, knock: Knock) -> None:
+        """What was made ready is of another kind: let it end, and keep the folder."""
+        with Connection(knock.channel) as connection, suppress(RuntimeFault):
+            connection.tell({"op": "decline", "code": fingerprint()})
+            while connection.next_event(_START_TIMEOUT)["event"] != "gone":
+                pass
+
+    def _order(
+        self, message: Message, stdio: tuple[int, ...], knock: Knock | None, split: kinds.Split | None
+    ) -> Connection:
         """Give an order to a container that waits for one, else to the launcher."""
-        channel = knock or self.knock(str(message.get("network", "none")))
-        if channel is None:
+        knock = knock or self.knock(str(message.get("network", "none")))
+        if knock is None:
             return self.request(message, stdio)
+        if knock.id and split:
+            told = {name: value for name, value in message.items() if name != "config"}
+            order = {**told, "own": split.own, "code": fingerprint()}
+        else:
+            order = {**message, "code": fingerprint()}
         try:
-            channel.send({**message, "code": fingerprint()}, stdio)
+            knock.channel.send(order, stdio)
         except OSError:
-            channel.close()
+            knock.close()
             return self.request(message, stdio)
-        return Connection(channel)
+        return Connection(knock.channel)
 
     def connect(self, container_id: str) -> Connection:
         """Talk to the monitor of a running container.
@@ -332,10 +284,9 @@ class Client:
             raise NotRunning("reach", container_id[:12], "the container is not running") from None
 
 
-def _fault(event: Message) -> RuntimeFault:
-    fault = RuntimeFault.from_dict(event.get("fault") or {"step": "start", "cause": "unknown"})
-    fault.exit_code = event.get("exitCode", 125)  # type: ignore[attr-defined]
-    return fault
+def _is_unbegun(bundle: str) -> bool:
+    """Whether no process has run the program of *bundle*, so that another may."""
+    return os.path.isdir(bundle) and not (state.read(bundle) or waiting.has_begun(bundle))
 
 
 def _delegated_scope() -> list[str]:

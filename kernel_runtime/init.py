@@ -43,25 +43,40 @@ def execute(process: Process, final: Final) -> None:
     Raises:
         SetupError: ``errno`` ENOENT where the program is missing, EACCES or ENOEXEC where it can't be executed.
     """
+    run(process, become(process, final), final)
+
+
+def become(process: Process, final: Final) -> users.Identity:
+    """Steps 1 and 2; who this process is now. It keeps its effective capabilities until it executes a program."""
     identity = _identity(process)
-    environment = process.environ()
-    environment.setdefault("PATH", DEFAULT_PATH)
-    environment.setdefault("HOME", identity.home or "/")
     _set_limits(process, final.rlimits)
     _enter_working_directory(process.cwd)
     os.umask(process.umask)
     if final.single_id and identity.uid != 0:
         _rename_single_id(identity)
     _become(process, identity, final)
-    program = _find(process.args[0], environment["PATH"])
-    os.closerange(3, final.status_fd)
-    os.closerange(final.status_fd + 1, 1 << 20)
-    sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # only now: a caller that has gone must not kill what waits for it
+    sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)  # a change of identity has cleared it
+    return identity
+
+
+def confine(process: Process, final: Final) -> None:
+    """Step 3."""
     if process.no_new_privileges:
         sc.prctl(sc.PR_SET_NO_NEW_PRIVS, 1)
     if final.bpf:
         sc.seccomp_set_filter(final.bpf, final.seccomp_flags)
+
+
+def run(process: Process, identity: users.Identity, final: Final) -> None:
+    """Steps 3 and 4, for a process that has become *identity*; one that is confined already gives no filter."""
+    environment = process.environ()
+    environment.setdefault("PATH", DEFAULT_PATH)
+    environment.setdefault("HOME", identity.home or "/")
+    program = find(process.args[0], environment["PATH"])
+    os.closerange(3, final.status_fd)
+    os.closerange(final.status_fd + 1, 1 << 20)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # only now: a caller that has gone must not kill what waits for it
+    confine(process, final)
     _exec(program, process, environment)
 
 
@@ -148,7 +163,12 @@ def _become(process: Process, identity: users.Identity, final: Final) -> None:
     capabilities.set_inheritable_and_ambient(permitted, wanted.get("inheritable", []), wanted.get("ambient", []))
 
 
-def _find(program: str, path: str) -> str:
+def find(program: str, path: str) -> str:
+    """Where *program* lies, looked up in *path* as a shell does.
+
+    Raises:
+        SetupError: nowhere.
+    """
     if "/" in program:
         return program
     denied = ""

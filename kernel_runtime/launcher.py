@@ -18,46 +18,30 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from kernel_runtime import cgroups, egress, merged, monitor, orders, prepared, programs, state, sweep, trees
+from kernel_runtime import (
+    cgroups,
+    egress,
+    kinds,
+    merged,
+    monitor,
+    orders,
+    prepared,
+    programs,
+    ready,
+    state,
+    sweep,
+    trees,
+    waiting,
+)
 from kernel_runtime.errors import RuntimeFault
 from kernel_runtime.orders import Request
+from kernel_runtime.places import KINDS, Door, Place, Shelf, Spare
 from kernel_runtime.probe import Rung
-from kernel_runtime.protocol import Channel, Message, door_path, listen, peer_uid
+from kernel_runtime.protocol import Channel, Message, listen, peer_uid
 
 IDLE_SECONDS = 600.0
 _TICK = 5.0
-_SPARES = 2  # monitors kept ready: one is taken, and preparing the next takes the kernel some 15 ms
 _QUIET = 0.004  # seconds without news before a monitor is prepared: not while a container starts
-
-
-@dataclass
-class Spare:
-    """A monitor without a container: it waits at a door, or for what the launcher is about to hand it."""
-
-    pid: int
-    channel: Channel
-
-
-class Door:
-    """The socket at which callers ask for a container with a certain network.
-
-    A waiting monitor answers there by itself, which spares a hop; only while none waits, the launcher does. So callers
-    queue in the socket's backlog, whoever is busy.
-    """
-
-    def __init__(self, runtime: str, network: str) -> None:
-        self.network, self._path = network, door_path(runtime, network)
-        self.listener = listen(self._path)
-        self.listener.setblocking(False)
-        self.spares: list[Spare] = []
-        self.last_used = 0.0
-        self.fault: Exception | None = None
-
-    def close(self) -> None:
-        """Callers go to the launcher's own socket from now on."""
-        if self.listener.fileno() >= 0:
-            os.unlink(self._path)
-            self.listener.close()
 
 
 @dataclass
@@ -74,17 +58,19 @@ class Launcher:
     monitors: dict[int, Request] = field(default_factory=dict)
     workers: dict[int, Channel] = field(default_factory=dict)
     doors: dict[str, Door] = field(default_factory=dict)
+    shelves: dict[str, Shelf] = field(default_factory=dict)  # by kind
     quitting: bool = False
 
     def prepare(self) -> None:
         """Find the cgroup, end what earlier launchers left behind, take the socket."""
         name = os.path.basename(self.runtime)
         self.hierarchy = cgroups.find(name)
+        os.makedirs(waiting.folder(self.store), mode=0o700, exist_ok=True)
         sweep.sweep(self.store, self.runtime, self.hierarchy)
         self.egress = egress.Egress(self.rung, self.site, self.runtime)
         stage = os.path.join(self.runtime, "stage")
         os.makedirs(stage, mode=0o700, exist_ok=True)
-        self.machine = monitor.Machine(self.rung, self.runtime, self.hierarchy, stage, self.code)
+        self.machine = monitor.Machine(self.rung, self.store, self.runtime, self.hierarchy, stage, self.code)
         programs.compile_default(self.rung is Rung.ROOTLESS_SINGLE)
         self.listener = listen(os.path.join(self.runtime, "launcher.sock"))
         self.last_used = time.monotonic()
@@ -109,49 +95,58 @@ class Launcher:
             self._leave_if_idle()
         self.egress.close()
 
-    def _lacking(self) -> Door | None:
-        """A door at which too few wait, the last used first."""
-        doors = sorted(self.doors.values(), key=lambda door: -door.last_used)
-        return next((door for door in doors if len(door.spares) < _SPARES and not door.fault), None)
+    def _places(self) -> list[Place]:
+        """All places, the last used first."""
+        return sorted([*self.doors.values(), *self.shelves.values()], key=lambda place: -place.last_used)
+
+    def _lacking(self) -> Place | None:
+        """A place at which too few wait, the last used first."""
+        return next((place for place in self._places() if place.lacks), None)
 
     def _refill(self) -> None:
         """Fork one more waiting monitor, while nobody asks for anything."""
-        if door := self._lacking():
+        if place := self._lacking():
             try:
-                self._wait_at(door)
+                self._wait_at(place)
             except (RuntimeFault, OSError) as fault:  # the next caller is told, and then it is tried again
-                door.fault = fault
+                place.fault = fault
 
-    def _wait_at(self, door: Door) -> None:
-        spare = self._fork_monitor(door.network, door)
-        self.selector.register(spare.channel, selectors.EVENT_READ, lambda: self._taken(door, spare))
-        if not door.spares:
-            self.selector.unregister(door.listener)
-        door.spares.append(spare)
+    def _wait_at(self, place: Place) -> None:
+        spare = self._fork_monitor(place.network, place)
+        self.selector.register(spare.channel, selectors.EVENT_READ, lambda: self._taken(place, spare))
+        if isinstance(place, Door) and not place.spares:
+            self.selector.unregister(place.listener)
+        place.spares.append(spare)
 
-    def _taken(self, door: Door, spare: Spare) -> None:
-        """A waiting monitor tells which order it took from a caller, or has been killed."""
+    def _taken(self, place: Place, spare: Spare) -> None:
+        """A waiting monitor tells which order it took from a caller, or has ended without one."""
         try:
             message = spare.channel.receive()
         except (OSError, RuntimeFault):
             message = None
-        self.last_used = door.last_used = time.monotonic()
-        self._dismiss(door, spare)
-        if message is None:  # none is made anew before somebody asks: it might be killed again and again
-            door.fault = RuntimeFault("wait", "for an order", "a waiting process was killed")
+        self.last_used = place.last_used = time.monotonic()
+        self._dismiss(place, spare)
+        if message is None:  # none is made anew before somebody asks: it might end again and again
+            place.fault = RuntimeFault("wait", "for an order", "a waiting process has ended")
         if message and message.get("code") != self.code:
             self._quit()
         elif message:
             with suppress(RuntimeFault):  # the monitor tells its caller what is wrong with the order, and ends
                 self._count(spare.pid, message)
 
-    def _dismiss(self, door: Door, spare: Spare) -> None:
-        """A monitor waits at *door* no more; one that has no order gives back what it prepared."""
+    def _dismiss(self, place: Place, spare: Spare) -> None:
+        """A monitor waits at *place* no more; one that has no order gives back what it prepared."""
         self.selector.unregister(spare.channel)
         spare.channel.close()
-        door.spares.remove(spare)
-        if not door.spares:
-            self.selector.register(door.listener, selectors.EVENT_READ, lambda: self._accept(door.listener))
+        place.spares.remove(spare)
+        if isinstance(place, Door) and not place.spares:
+            self.selector.register(place.listener, selectors.EVENT_READ, lambda: self._accept(place.listener))
+
+    def _clear(self, shelf: Shelf) -> None:
+        """Nothing of this kind is kept ready any more."""
+        del self.shelves[shelf.kind.name]
+        for spare in list(shelf.spares):
+            self._dismiss(shelf, spare)
 
     def _leave_if_idle(self) -> None:
         idle = not self.monitors and not self.workers and time.monotonic() - self.last_used > self.idle
@@ -164,11 +159,17 @@ class Launcher:
             os.unlink(os.path.join(self.runtime, "launcher.sock"))
             self.selector.unregister(self.listener)
             self.listener.close()
+            self._rest()
             for door in self.doors.values():
                 for spare in list(door.spares):
                     self._dismiss(door, spare)
                 self.selector.unregister(door.listener)
                 door.close()
+
+    def _rest(self) -> None:
+        """Keep nothing ready until it is asked for again."""
+        for shelf in list(self.shelves.values()):
+            self._clear(shelf)
 
     # -- requests ----------------------------------------------------------------------------------------------
 
@@ -212,6 +213,9 @@ class Launcher:
         elif operation == "sweep":
             swept = sweep.sweep(self.store, self.runtime, self.hierarchy)
             channel.send({"event": "done", "recovered": swept})
+        elif operation == "rest":
+            self._rest()
+            channel.send({"event": "done"})
         elif operation == "quit":
             self._quit()
             channel.send({"event": "done"})
@@ -227,6 +231,7 @@ class Launcher:
             "network": self.egress.report(),
             "containers": len(self.monitors),
             "prepared": {network: len(door.spares) for network, door in self.doors.items()},
+            "ready": [shelf.kind.name for shelf in self.shelves.values() if shelf.spares],
         }
 
     def _start(self, channel: Channel, message: Message) -> None:
@@ -252,6 +257,26 @@ class Launcher:
         if "config" in message and self.hierarchy.kind != "none":
             resources = orders.resources_of(message)
             self.machine.limits = resources if orders.usual(resources) else {}
+        self._note_kind(pid, message)
+
+    def _note_kind(self, pid: int, message: Message) -> None:
+        """What was ordered is made ready for the next one; what was not ordered for longest no more."""
+        if self.monitors[pid].once:
+            return
+        shelf = self.shelves.get(str(message.get("kind"))) or self._new_shelf(message)
+        if shelf:
+            shelf.last_used, shelf.fault = time.monotonic(), None
+            self.shelves[shelf.kind.name] = shelf
+        if len(self.shelves) > KINDS:
+            self._clear(min(self.shelves.values(), key=lambda shelf: shelf.last_used))
+
+    def _new_shelf(self, message: Message) -> Shelf | None:
+        try:
+            found = kinds.split(message["config"], message["id"], message["bundle"], self.code)
+        except (KeyError, TypeError, AttributeError, OSError):
+            return None  # the monitor tells its caller what is wrong with it
+        limited_elsewhere = self.hierarchy.kind == "none" and found and found.common["linux"].get("resources")
+        return Shelf(ready.Kind(found.name, found.common)) if found and not limited_elsewhere else None
 
     def _door(self, network: str) -> Door:
         if network not in self.doors:
@@ -259,23 +284,27 @@ class Launcher:
             self.selector.register(door.listener, selectors.EVENT_READ, lambda: self._accept(door.listener))
         return self.doors[network]
 
-    def _fork_monitor(self, network: str, door: Door | None = None) -> Spare:
+    def _fork_monitor(self, network: str, place: Place | None = None) -> Spare:
         netns = self.egress.take() if network == "default" else -1
         ours, theirs = socket.socketpair()
         pid = os.fork()
         if pid == 0:
             ours.close()
-            self._become_monitor(Channel(theirs), network, netns, door.listener if door else None)
+            self._become_monitor(Channel(theirs), network, netns, place)
         theirs.close()
         if netns >= 0:
             os.close(netns)
         return Spare(pid, Channel(ours))
 
-    def _become_monitor(self, channel: Channel, network: str, netns: int, listener: socket.socket | None) -> None:
+    def _become_monitor(self, channel: Channel, network: str, netns: int, place: Place | None) -> None:
         code = 1
         try:
+            listener = place.listener if isinstance(place, Door) else None
             self._forget_everything(listener)
-            code = prepared.wait_and_run(self.machine, channel, listener, network, netns)
+            if place and place.kind:
+                code = ready.wait_and_run(self.machine, channel, place.kind, netns)
+            else:
+                code = prepared.wait_and_run(self.machine, channel, listener, network, netns)
         except BaseException:  # noqa: BLE001 - the log of the launcher is the last place to say it
             import traceback
 
@@ -289,9 +318,10 @@ class Launcher:
         self.selector.close()
         self.listener.close()
         self.egress.forget()
-        for door in self.doors.values():
-            for spare in door.spares:
+        for place in self._places():
+            for spare in place.spares:
                 spare.channel.close()
+        for door in self.doors.values():
             if door.listener is not kept:
                 door.listener.close()
 
@@ -358,9 +388,9 @@ class Launcher:
             sweep.recover(request.bundle, self.runtime, request.remove)
         if status:
             self.hierarchy.sweep(state.LivingMonitors())
-        for door in self.doors.values():
-            for spare in [spare for spare in door.spares if spare.pid == pid]:
-                self._dismiss(door, spare)
-        if self.egress.ended(pid) and "default" in self.doors:
-            for spare in list(self.doors["default"].spares):
-                self._dismiss(self.doors["default"], spare)  # what they joined leads nowhere any more
+            sweep.sweep_waiting(self.store, self.runtime)
+        outside_gone = self.egress.ended(pid)  # what joined its namespaces leads nowhere any more
+        for place in self._places():
+            for spare in list(place.spares):
+                if spare.pid == pid or (outside_gone and place.network == "default"):
+                    self._dismiss(place, spare)

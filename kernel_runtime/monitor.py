@@ -42,6 +42,7 @@ class Machine:
     """What the launcher knows of this machine and lends to every monitor."""
 
     rung: str
+    store: str
     runtime: str
     hierarchy: cgroups.Hierarchy
     stage: str
@@ -74,8 +75,13 @@ class Monitor:
     def _socket(self) -> str:
         return state.monitor_socket(self.machine.runtime, self.request.id)
 
-    def run(self, group: cgroups.Cgroup | None) -> int:
-        """Make the first process the container, serve it until it has ended, leave nothing. Returns the exit status."""
+    def run(self, group: cgroups.Cgroup | None, listener: socket.socket | None = None) -> int:
+        """Make the first process the container, serve it until it has ended, leave nothing. Returns the exit status.
+
+        Args:
+            group: the cgroup that the first process is in already.
+            listener: the socket of this container, where it has one already.
+        """
         self.execs = Execs(self)
         wake, waker = socket.socketpair()
         wake.setblocking(False)
@@ -83,7 +89,7 @@ class Monitor:
         try:
             signal.signal(signal.SIGCHLD, lambda *_: None)
             signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
-            listener = listen(self._socket)
+            listener = listener or listen(self._socket)
             self._start(group)
             return self._serve(listener, wake)
         except RuntimeFault as fault:

@@ -43,6 +43,7 @@ class Request:
     network: str = "none"
     terminal: bool = False
     stdin: bool = False  # keep standard input open for those who attach (-i)
+    once: bool = False  # nobody will ask for one like it: none is made ready
     stdin_once: bool = False  # the end of the first one's input is the end of the container's
 
     @staticmethod
@@ -117,7 +118,7 @@ def _hear(door: socket.socket, channel: Channel, code: str) -> tuple[Message, li
         return None  # another was faster
     caller = Channel(sock)
     sock.settimeout(_PATIENCE)
-    line, message = _order_of(caller)
+    line, message = _order_of(caller, peer_uid(channel.socket))
     if message.get("code") != code:
         with caller, suppress(OSError):  # it may have gone
             if line:
@@ -130,10 +131,13 @@ def _hear(door: socket.socket, channel: Channel, code: str) -> tuple[Message, li
     return message, fds
 
 
-def _order_of(caller: Channel) -> tuple[bytes, Message]:
-    """What the caller says, as it came and decoded; nothing where it is another user's or makes no sense."""
+def _order_of(caller: Channel, owner: int) -> tuple[bytes, Message]:
+    """What the caller says, as it came and decoded; nothing where it is not *owner*'s or makes no sense.
+
+    The owner is who made this process's own channel: it may have become another user, in another user namespace.
+    """
     try:
-        line = caller.receive_line() if peer_uid(caller.socket) == os.getuid() else None
+        line = caller.receive_line() if peer_uid(caller.socket) == owner else None
         message = json.loads(line or b"{}")
     except (OSError, ValueError, ProtocolError):
         return b"", {}

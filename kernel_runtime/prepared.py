@@ -1,6 +1,6 @@
 """The time of a monitor before its container is known: prepare a first process, wait for an order.
 
-Not here: how an order travels (:mod:`orders`), what the first process prepares (:mod:`children`, :mod:`sandbox`), and
+Not here: how an order travels (:mod:`orders`), what the first process prepares (:mod:`first`, :mod:`sandbox`), and
 the container's own life (:mod:`monitor`).
 """
 
@@ -12,7 +12,7 @@ import select
 import socket
 from contextlib import suppress
 
-from kernel_runtime import cgroups, children, orders, rehearsal, state
+from kernel_runtime import cgroups, first, orders, rehearsal, state
 from kernel_runtime.children import Child
 from kernel_runtime.errors import ProtocolError
 from kernel_runtime.monitor import Machine, Monitor
@@ -28,7 +28,7 @@ def wait_and_run(machine: Machine, launcher: Channel, door: socket.socket | None
     prepared is given back.
     """
     group = machine.hierarchy.create(state.group_id(), machine.limits) if machine.hierarchy.kind != "none" else None
-    child = children.prepare(machine, network, netns_fd, group.procs_files if group else (), door)
+    child = first.prepare(machine, network, netns_fd, group.procs_files if group else (), door)
     if netns_fd >= 0:
         os.close(netns_fd)
     rehearsal.of_monitor(group)

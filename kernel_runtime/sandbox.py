@@ -32,6 +32,7 @@ class Context:
     procs_files: tuple[str, ...] = ()
     monitor: Channel | None = None
     stage: Stage | None = None
+    texts: dict[str, int] | None = None  # descriptors of "data" mounts by destination, where their text comes later
     timings: list[tuple[str, float]] = field(default_factory=list)
     _root: Root | None = None
 
@@ -203,6 +204,8 @@ def _mount_data(context: Context, mount: Mount) -> None:
     one_id = context.spec.emulates_ownership  # there is nobody else to give it to
     owner = (0, 0) if one_id else (int(said.get("uid", 0)), int(said.get("gid", 0)))
     path = context.stage.write(mount.source, int(said.get("mode", "644"), 8), owner)
+    if context.texts is not None:
+        context.texts[mount.destination] = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     mounts.mount_one(context.root, Mount(mount.destination, "bind", path, options))
 
 

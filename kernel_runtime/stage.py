@@ -76,9 +76,7 @@ class Stage:
         path = f"{self.path}/file{self._files}"
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         try:
-            data = text.encode(errors="surrogateescape")
-            while data:
-                data = data[os.write(fd, data) :]
+            write_all(fd, text)
             if owner != (0, 0):
                 os.fchown(fd, *owner)
             os.fchmod(fd, mode)
@@ -90,3 +88,10 @@ class Stage:
         """Move one tree to its place beneath *root*."""
         with root.resolve(destination, "directory", follow=False) as target:
             sc.mount(self.path + destination, target, None, sc.MS_MOVE)
+
+
+def write_all(fd: int, text: str) -> None:
+    """Write the whole *text*; bytes that are no UTF-8 are in it as surrogates (``surrogateescape``)."""
+    data = text.encode(errors="surrogateescape")
+    while data:
+        data = data[os.write(fd, data) :]

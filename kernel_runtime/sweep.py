@@ -11,7 +11,7 @@ import select
 import signal
 import time
 
-from kernel_runtime import cgroups, state, trees
+from kernel_runtime import cgroups, state, trees, waiting
 from kernel_runtime.cgroups import Hierarchy
 from kernel_runtime.errors import SetupError
 from kernel_runtime.syscalls import pidfd_send_signal
@@ -21,8 +21,11 @@ _MOST_SECONDS = 10.0
 
 def sweep(store: str, runtime: str, hierarchy: Hierarchy) -> list[str]:
     """Recover every container whose monitor is gone, and cgroups and sockets that no container owns; their ids."""
+    sockets = [name for name in os.listdir(runtime) if name.endswith(".sock") and name != "launcher.sock"]
+    sweep_waiting(store, runtime)
     folder = os.path.join(store, "containers")
-    recovered, alive = [], set()
+    recovered = []
+    alive = {name for _, name, _ in waiting.all_of(store)}  # before containers/: what is taken meanwhile moves there
     for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
         if name.startswith(trees.GONE):
             trees.remove(os.path.join(folder, name))
@@ -36,11 +39,19 @@ def sweep(store: str, runtime: str, hierarchy: Hierarchy) -> list[str]:
         recover(os.path.join(folder, name), runtime)
         recovered.append(name)
     hierarchy.sweep(state.LivingMonitors())
-    sockets = {os.path.basename(state.monitor_socket(runtime, name)) for name in alive}
-    for name in os.listdir(runtime):
-        if name.endswith(".sock") and name != "launcher.sock" and name not in sockets:
-            os.unlink(os.path.join(runtime, name))
+    owned = {os.path.basename(state.monitor_socket(runtime, name)) for name in alive}
+    for name in set(sockets) - owned:
+        state.remove(os.path.join(runtime, name))
     return recovered
+
+
+def sweep_waiting(store: str, runtime: str) -> None:
+    """Remove what killed monitors had made ready, or had begun to. Their first processes have died with them."""
+    monitors = state.LivingMonitors()
+    for path, container_id, monitor in waiting.all_of(store):
+        if monitor not in monitors:
+            trees.remove(path if trees.GONE in path else trees.put_aside(path))
+            state.remove(state.monitor_socket(runtime, container_id))
 
 
 def recover(bundle: str, runtime: str, remove: bool = False) -> None:

@@ -73,9 +73,10 @@ def leak_watch(request: pytest.FixtureRequest) -> Iterator[None]:
     user: User = request.getfixturevalue("as_user" if "as_user" in request.fixturenames else "own_folders")
     engines.warm(user)
     engines.settle(user)
-    folders = [user.store / "containers", user.base / "run", user.tmp]
+    folders = [user.store / "containers", user.store / "waiting", user.base / "run", user.tmp]
     before = leaks.settled(folders)
     yield
+    engines.settle(user)
     left = leaks.left_behind(before, folders)
     assert not left, "left behind:\n" + "\n".join(left)
 

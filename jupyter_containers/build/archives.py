@@ -15,7 +15,7 @@ from collections.abc import Callable
 from jupyter_containers.build.base import Base
 from jupyter_containers.build.owners import Owner
 from jupyter_containers.build.target import Plan
-from jupyter_containers.errors import ContainersError, LayerError
+from jupyter_containers.errors import Conflict, ContainersError, InvalidArgument, LayerError
 from jupyter_containers.image.apply import LIMITS, NO_ID, keeps_xattr
 from jupyter_containers.image.compression import BZIP2, Stream
 from jupyter_containers.image.refusals import refused, shown
@@ -93,16 +93,24 @@ class Unpacking:
     def _path(self, entry: Entry, parts: Parts, folder: str) -> str:
         """Where an entry goes, its directory made where it is missing."""
         *parents, name = (os.fsdecode(part) for part in parts)
+        here = folder
+        for parent in parents:
+            here = self._folder(entry, f"{here}/{parent}" if here else parent, folder)
+        return f"{here}/{name}" if here else name
+
+    def _folder(self, entry: Entry, path: str, folder: str) -> str:
+        """The real path of a directory on the way to an entry: made where it is missing, but not behind a link."""
         try:
-            real = self._plan.make("/".join(parents), folder, root_owned=True) if parents else folder
-        except ContainersError as error:
+            real = self._base.resolve(path[len(folder) :], folder)
+            if real != path and self._base.kind(real) != "dir":
+                raise refused(entry, f"it is beneath the link {shown(os.fsencode(path))}, which leads to no directory")
+            return self._plan.make(real, root_owned=True)
+        except (Conflict, InvalidArgument) as error:
             raise refused(entry, f"it is beneath {error.where}, which is no directory") from None
-        return f"{real}/{name}" if real else name
 
     def _parts(self, entry: Entry, name: bytes) -> Parts:
-        parts = split(name)
-        if parts is None:
-            raise refused(entry, "its name leaves the destination")
+        """The parts of a name: beneath the destination, whatever it looks like, as in docker's chroot."""
+        parts = split(b"/" + name) or []
         if any(part.startswith(b".wh.") for part in parts):
             raise refused(entry, "a name with .wh. in front means a removal in a layer")
         return parts
@@ -120,6 +128,7 @@ class Unpacking:
     def _dress(self, entry: Entry, path: str) -> None:
         """Name, owner, time and attributes as the layer has them."""
         entry.name = os.fsencode(path)
+        entry.mode = 0o777 if entry.kind == "symlink" else entry.mode
         if self._owner is not None:
             entry.uid, entry.gid = self._owner
         if max(entry.uid, entry.gid) >= NO_ID:

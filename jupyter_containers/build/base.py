@@ -93,8 +93,11 @@ class Base:
             return b""
         finally:
             os.close(at)
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            return b""
         with open(fd, "rb") as file:  # noqa: PTH123 - a descriptor
-            return file.read(limit) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
+            return file.read(limit)
 
     def target(self, path: str) -> str:
         """Where the symbolic link at *path* points to."""

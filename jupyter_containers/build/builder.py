@@ -12,9 +12,10 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jupyter_containers.build import inline, scope, state
 from jupyter_containers.build import plan as plans
@@ -26,9 +27,10 @@ from jupyter_containers.build.layering import Layering
 from jupyter_containers.build.plan import SCRATCH, StagePlan
 from jupyter_containers.build.request import BuildRequest
 from jupyter_containers.build.runs import Runs
-from jupyter_containers.build.sandbox import Cancelled, Sandbox
-from jupyter_containers.build.source import Location
-from jupyter_containers.build.stage import Made, StageBuild, Step, located
+from jupyter_containers.build.sandbox import Sandbox
+from jupyter_containers.build.source import Location, located
+from jupyter_containers.build.stage import Made, StageBuild, Step
+from jupyter_containers.build.stages import Once, Stages
 from jupyter_containers.build.state import State
 from jupyter_containers.build.transfer import Transfers
 from jupyter_containers.errors import ContainersError, InvalidArgument, suggest
@@ -37,6 +39,10 @@ from jupyter_containers.image.layout import Area
 from jupyter_containers.image.platforms import Platform
 from jupyter_containers.image.reference import Reference
 from jupyter_containers.image.store import Image, ImageStore
+
+if TYPE_CHECKING:
+    from jupyter_containers.build.fetch import Fetched
+    from jupyter_containers.image.registry.access import Access
 
 Pull = Callable[[str, Platform, bool, Callable[[Event], None]], Image]
 
@@ -48,12 +54,15 @@ class Place:
     Attributes:
         store: of images. cache: of results. sandbox: makes one for each build.
         pull: an image by name for a platform, from the store or a registry; *anew* asks the registry anyway.
+        area: a folder for what a build needs for a while. access: how servers are reached.
     """
 
     store: ImageStore
     cache: BuildCache
     sandbox: Callable[[], Sandbox]
     pull: Pull
+    area: Path
+    access: Callable[[], Access]
 
 
 def build(place: Place, request: BuildRequest, on_event: OnEvent | None = None) -> Image:
@@ -86,14 +95,6 @@ def build(place: Place, request: BuildRequest, on_event: OnEvent | None = None) 
     return image
 
 
-@dataclass
-class _Bases:
-    """Images that stages begin with or copy from: each is looked for once."""
-
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    found: dict[tuple[str, str], State] = field(default_factory=dict)
-
-
 class Build:
     """One build on its way. What its stages, in their threads, ask is answered here."""
 
@@ -108,8 +109,9 @@ class Build:
         self._platform = request.platform or platforms.machine()
         self.globals = self._globals()
         self.plan = plans.plan(request.dockerfile, self.globals, request.target)
-        self._bases, self._lock = _Bases(), threading.Lock()
-        self._stages: dict[int, Future[State]] = {}
+        count, cancel = len(request.dockerfile.stages), self.sandbox.running.cancel
+        self._stages = Stages(count, self._carry_out, cancel)
+        self._images: Once[tuple[str, str], State] = Once()
         self._keys: dict[str, Result] = {}
         self._imported: dict[str, Result] = {}
         self._end = ExitStack()
@@ -123,15 +125,10 @@ class Build:
                 self.announce(one)
             self._warn()
             self._import()
-            with self._end, ThreadPoolExecutor(len(self.request.dockerfile.stages), "stage") as self._threads:
-                futures = [self._stage(index) for index in self.plan.stages]
-                try:
-                    for future in futures:
-                        self._await(future)
-                    self._state = self._await(self._stage(self.plan.target))
-                except BaseException:
-                    self.sandbox.running.cancel()
-                    raise
+            with self._end, self.sandbox, self._stages as stages:
+                for index in self.plan.stages:
+                    stages.begin(index)
+                self._state = stages.state(self.plan.target)
         except BaseException as error:  # noqa: BLE001 - raised where the build was asked for
             self.error = error
         finally:
@@ -156,20 +153,9 @@ class Build:
 
     # --- stages ---
 
-    def _stage(self, index: int) -> Future[State]:
-        """The state of a stage, which is begun if it was not yet."""
-        with self._lock:
-            if index not in self._stages:
-                self._stages[index] = self._threads.submit(self._carry_out, index)
-            return self._stages[index]
-
     def _carry_out(self, index: int) -> State:
-        try:
-            one = self.plan.stages.get(index) or self._late(index)
-            return StageBuild(self, one, self._base(one)).run()
-        except BaseException:
-            self.sandbox.running.cancel()  # the others need not go on
-            raise
+        one = self.plan.stages.get(index) or self._late(index)
+        return StageBuild(self, one, self._base(one)).run()
 
     def _late(self, index: int) -> StagePlan:
         """A stage that only an ONBUILD of a base asks for."""
@@ -178,45 +164,17 @@ class Build:
         self.announce(found)
         return found
 
-    def _await(self, future: Future[State]) -> State:
-        """The state, or the error that began it all: not that of one which was stopped because of it."""
-        try:
-            return future.result()
-        except Cancelled:
-            with self._lock:
-                others = [one.exception() for one in self._stages.values() if one.done()]
-            first = next((error for error in others if error and not isinstance(error, Cancelled)), None)
-            if first is None:
-                raise
-            raise first from None
-
-    def _needed(self, index: int) -> State:
-        """The state of a stage that another one needs, which is not at fault when there is none."""
-        try:
-            return self._stage(index).result()
-        except BaseException as error:
-            raise Cancelled("canceled") from error
-
-    def wait_for(self, instruction: Instruction, own: int) -> None:
-        """Wait for the stages that an instruction of stage *own* reads, which is no time of its own."""
-        for name in plans.sources(instruction):
-            index = plans.earlier(self.request.dockerfile, name, own)
-            if index is not None:
-                self._needed(index)
-
     def _base(self, one: StagePlan) -> State:
         """What a stage begins with: its step 0."""
         step = step_id(one.stage.index, 0)
-        below = None if one.below is None else self._needed(one.below)
-        with self.events.step(step), located(one.base, one.base.base):
+        below = None if one.below is None else self._stages.needed(one.below)
+        with self.events.step(step), located(one.base.location, one.base.base):
+            platform = platforms.parse(one.base.platform) if one.base.platform else self._platform
             if below is not None:
                 return replace(below, about=one.shown)
             if one.base.base == SCRATCH:
-                return replace(self.empty, platform=self._wanted(one), about=one.shown)
-            return self._image(one.base.base, self._wanted(one), step)
-
-    def _wanted(self, one: StagePlan) -> Platform:
-        return platforms.parse(one.base.platform) if one.base.platform else self._platform
+                return replace(self.empty, platform=platform, about=one.shown)
+            return self._image(one.base.base, platform, step)
 
     @property
     def empty(self) -> State:
@@ -224,12 +182,26 @@ class Build:
         epoch = state.EARLIEST if self.request.epoch is None else self.request.epoch
         return State(self._platform, epoch)
 
+    def wait_for(self, instruction: Instruction, own: int) -> None:
+        """Wait for the stages that an instruction of stage *own* reads, which is no time of its own."""
+        for name in plans.sources(instruction):
+            index = plans.earlier(self.request.dockerfile, name, own)
+            if index is not None:
+                self._stages.needed(index)
+
     def state_of(self, name: str, location: Location) -> State:
-        """The state of another stage, or of an image, by the name after ``--from``."""
+        """The state of another stage, or of an image, by the name after ``--from``.
+
+        Raises:
+            DockerfileError: a number, and no earlier stage has it.
+        """
         own = self._index_at(location)
         index = plans.earlier(self.request.dockerfile, name, own)
         if index is not None:
-            return self._needed(index)
+            return self._stages.needed(index)
+        if name.isdecimal():  # never an image's: the store would take it for the beginning of an id
+            mend = f"This is stage {own}; stages are counted from 0." if own else "This is the first stage."
+            raise location.error(f"no earlier stage has the number {name:.20}", name, mend)
         return self._image(name, self._platform, step_id(own, 0))
 
     def _index_at(self, location: Location) -> int:
@@ -238,17 +210,14 @@ class Build:
         return max((one.index for one in stages if one.base.location.first <= location.first), default=0)
 
     def _image(self, name: str, platform: Platform, step: str) -> State:
-        key = (name, str(platform))
-        with self._bases.lock:
-            if key not in self._bases.found:
-                image = self._place.pull(
-                    name, platform, self.request.pull, lambda message: self._progress(step, message)
-                )
-                self._bases.found[key] = state.of_image(image, self.request.epoch)
-            return self._bases.found[key]
+        def tell(message: Event) -> None:
+            self.events.send("progress", id=step, message=message)
 
-    def _progress(self, step: str, message: Event) -> None:
-        self.events.send("progress", id=step, message=message)
+        def find() -> State:
+            image = self._place.pull(name, platform, self.request.pull, tell)
+            return state.of_image(image, self.request.epoch)
+
+        return self._images.get((name, str(platform)), find)
 
     # --- results ---
 
@@ -323,9 +292,20 @@ class Build:
         except OSError as error:
             raise InvalidArgument(f"the secret's file can't be read: {error.strerror}", str(given.path)) from error
 
-    def fetched(self, source: str, instruction: Add) -> object:
-        """What a URL gives, until the build ends."""
-        raise NotImplementedError
+    def fetched(self, source: str, instruction: Add) -> Fetched:
+        """What a URL gives, in a folder that is there until the build ends."""
+        from jupyter_containers.build.fetch import fetched  # urllib3, for ADD alone
+
+        return self._end.enter_context(
+            fetched(
+                source,
+                self._place.area,
+                checksum=instruction.checksum,
+                keep_git_dir=instruction.keep_git_dir,
+                access=self._place.access(),
+                cancelled=self.sandbox.running.cancelled,
+            )
+        )
 
     def output(self, step: Step, stream: str, text: str) -> None:
         """Tell what a step prints."""

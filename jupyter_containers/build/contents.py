@@ -16,6 +16,7 @@ import os
 import stat
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 from jupyter_containers.build.selection import Selected
 from jupyter_containers.errors import InvalidArgument
@@ -55,15 +56,20 @@ class Hashes:
         self._new = True
 
     def save(self) -> None:
-        """Write what is new, by rename."""
+        """Write what is new, by rename. Where that fails, files are read again next time, and nothing else is lost."""
         if not (self._new and self._path):
             return
         if len(self.known) > _MOST:  # mostly files as they were before a change: begin again with the newest
             self._known = dict(list(self.known.items())[-_MOST // 2 :])
-        temporary = f"{os.fspath(self._path)}.{os.getpid()}"
-        with open(temporary, "w", encoding="ascii") as file:  # noqa: PTH123 - pathlib costs the worker 6 ms
-            json.dump({"version": _VERSION, "files": self.known}, file)
-        os.replace(temporary, self._path)  # noqa: PTH105 - as above
+        temporary = f"{os.fspath(self._path)}.{os.urandom(6).hex()}"
+        try:
+            os.makedirs(os.path.dirname(temporary) or ".", 0o700, exist_ok=True)  # noqa: PTH103, PTH120 - pathlib: 6 ms
+            with open(temporary, "w", encoding="ascii") as file:  # noqa: PTH123 - as above
+                json.dump({"version": _VERSION, "files": self.known}, file)
+            os.replace(temporary, self._path)  # noqa: PTH105 - as above
+        except OSError:
+            with suppress(OSError):
+                os.unlink(temporary)  # noqa: PTH108 - as above
         self._new = False
 
 

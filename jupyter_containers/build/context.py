@@ -202,9 +202,10 @@ def _file(path: str, at: int | None, shown: str = "") -> bytes | None:
         return None
     except OSError as error:
         raise InvalidArgument(f"cannot be read: {error.strerror}", shown) from error
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise InvalidArgument("it is no ordinary file", shown)
     with open(fd, "rb") as file:  # noqa: PTH123 - a descriptor
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise InvalidArgument("it is no ordinary file", shown)
         data = file.read(TEXT_LIMIT + 1)
     if len(data) > TEXT_LIMIT:
         raise InvalidArgument(f"it is larger than {TEXT_LIMIT} bytes", shown, "Is it the right file?")

@@ -23,11 +23,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from jupyter_containers.build.sandbox import Cancelled
 from jupyter_containers.errors import ContainersError
 
 Event = dict[str, Any]
 OnEvent = Callable[[Event], None]
+
+
+class Cancelled(ContainersError):
+    """Another step failed, or the user pressed stop: this one need not go on."""
 
 
 class Events:

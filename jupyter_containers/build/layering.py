@@ -92,7 +92,8 @@ class Layering:
         Args:
             stubs: places that were made for mounts, and are no part of it while they are empty.
         """
-        order = {"verb": "layer", "upper": str(upper), "epoch": state.epoch, "stubs": stubs}
+        user = str(state.config.get("User") or "")
+        order = {"verb": "layer", "upper": str(upper), "epoch": state.epoch, "stubs": stubs, "user": user}
         with self._worker() as program:
             layer, result = self._written(program, {**order, "lower": self.lower(state)}, {})
             if layer:

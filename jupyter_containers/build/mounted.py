@@ -94,7 +94,8 @@ class Mounts:
         source = self._sources[number]
         said = {
             "type": mount.type, "target": mount.target, "source": mount.source, "readonly": mount.readonly,
-            "id": mount.id, "size": mount.size, "env": mount.env, "mode": mount.mode, "uid": mount.uid, "gid": mount.gid,
+            "id": mount.id, "size": mount.size, "env": mount.env, "mode": mount.mode, "uid": mount.uid,
+            "gid": mount.gid,
         }  # fmt: skip
         return [said, source.chain_id if source else ""]
 

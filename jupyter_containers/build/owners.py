@@ -32,6 +32,14 @@ def owner(text: str, base: Base) -> Owner:
     return uid, (_group(group, base, text) if colon and group else gid)
 
 
+def runs_as(text: str, base: Base) -> Owner:
+    """Uid and gid of a process of ``USER TEXT``: unlike :func:`owner`, a number that /etc/passwd lacks has group 0."""
+    if text.isdecimal():
+        uid = _number(text, text)
+        return uid, next((int(line[3]) for line in _lines(base, "etc/passwd", 4) if line[2:3] == [text]), 0)
+    return owner(text, base)
+
+
 def _user(name: str, base: Base, text: str) -> Owner:
     if name.isdecimal():
         return _number(name, text), _number(name, text)

@@ -144,7 +144,7 @@ class Ignore:
 
     @classmethod
     def parse(cls, data: bytes, where: str = ".dockerignore") -> Ignore:
-        """The patterns of a ``.dockerignore``: one a line; ``#`` in front is a comment, ``/`` in front means nothing."""
+        """The patterns of a ``.dockerignore``: one a line, ``#`` in front of a comment; a leading ``/`` is dropped."""
         lines = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape").split("\n")
         found = (_line(line.strip()) for line in lines if not line.startswith("#"))
         return cls(filter(None, found), where)

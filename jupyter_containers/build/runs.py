@@ -1,8 +1,8 @@
 """``RUN``: from the instruction to a container, and from what it wrote to a layer.
 
-The result depends on the files below, the command, the variables, the user, the folder, the network, the content that is
-mounted, and on whether files can have owners on this rung; not on limits, nor on secrets. ``SOURCE_DATE_EPOCH`` is set
-for every step, so that compilers, pip and their like write the same at any time.
+The result depends on the files below, the command, the variables, the user, the folder, the network, the content
+that is mounted, and on whether files can have owners on this rung; not on limits, nor on secrets.
+``SOURCE_DATE_EPOCH`` is set for every step, so that compilers, pip and their like write the same at any time.
 https://reproducible-builds.org/specs/source-date-epoch/
 """
 

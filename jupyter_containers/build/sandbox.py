@@ -12,11 +12,13 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from jupyter_containers.build.events import Cancelled
 from jupyter_containers.config import Settings
 from jupyter_containers.errors import ContainersError
 from jupyter_containers.options import RunOptions
@@ -28,10 +30,6 @@ from jupyter_containers.run.runtime import Connection, Exit, Runtime, mapped
 HOSTNAME = "build"  # one for all steps: a random one would find its way into files
 
 Using = Callable[[], AbstractContextManager[None]]
-
-
-class Cancelled(ContainersError):
-    """Another step failed, or the user pressed stop: this one need not go on."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ class Running:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._connections: set[Connection] = set()
-        self.cancelled = False
+        self.cancelled = threading.Event()
 
     @contextmanager
     def one(self, connection: Connection) -> Iterator[None]:
@@ -90,20 +88,22 @@ class Running:
 
     def check(self) -> None:
         """Raise :class:`Cancelled` once :meth:`cancel` was called."""
-        if self.cancelled:
+        if self.cancelled.is_set():
             raise Cancelled("canceled")
 
     def cancel(self) -> None:
         """End all, now and from now on."""
         with self._lock:
-            self.cancelled = True
+            self.cancelled.set()
             for connection in self._connections:
                 with suppress(ContainersError, OSError):  # it has just ended
                     mapped(connection.tell)({"op": "stop", "signal": 9, "reason": "interrupted"})
 
 
 class Sandbox:
-    """Makes the containers of builds in a store.
+    """Makes the containers of one build. Use as a context manager, which waits until all are removed.
+
+    They are removed in a thread of their own: the next step need not wait for it.
 
     Args:
         using: holds what containers are made from, see ``Images.using``.
@@ -113,6 +113,13 @@ class Sandbox:
         self._bundles = Bundles(settings, records, runtime)
         self.runtime, self._using = runtime, using
         self.running = Running()
+        self._removing = ThreadPoolExecutor(1, "remove")
+
+    def __enter__(self) -> Sandbox:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._removing.shutdown()
 
     @contextmanager
     def ran(self, order: Order, on_output: OnOutput) -> Iterator[Ended]:
@@ -125,8 +132,8 @@ class Sandbox:
         self.running.check()
         with self._draft(order) as draft, closing(Pipes()) as pipes:
             network = draft.record.options.get("network", "default")
-            request = {"owned": True, "network": network, "config": draft.config}
-            connection, started = self.runtime.start(draft.record.bundle, pipes.stdio(), None, **request)
+            request = {"owned": True, "once": True, "network": network, "config": draft.config}
+            connection, started = self.runtime.start(draft.record.bundle, pipes.stdio(), **request)
             with connection, self.running.one(connection):
                 pipes.started()
                 shown = Foreground(connection, pipes, on_output)
@@ -164,7 +171,7 @@ class Sandbox:
         try:
             yield draft
         finally:
-            self._bundles.discard(draft.record)
+            self._removing.submit(self._bundles.discard, draft.record)
 
 
 def _overlay(layers: Sequence[Path], bundle: Path) -> list[str]:

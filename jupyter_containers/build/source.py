@@ -6,11 +6,20 @@ carried out) can still show the lines. Not here: what is a fault.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from jupyter_containers.errors import DockerfileError, suggest
+from jupyter_containers.build.events import Cancelled
+from jupyter_containers.errors import (
+    ContainersError,
+    DockerfileError,
+    ImageNotFound,
+    RegistryError,
+    StorageFull,
+    suggest,
+)
 
 _RULE = "-" * 20
 
@@ -96,6 +105,21 @@ def excerpt(location: Location, line: int, column: int) -> str:
         if number == line:
             shown.append(f"     |     {_blank(text[: at - 1])}^")
     return "\n".join([f"{location.source.name}:{line}", _RULE, *shown, _RULE])
+
+
+@contextmanager
+def located(location: Location, near: str = "") -> Iterator[None]:
+    """What fails inside is said at this place, at the word *near* of it: faults, and errors that know no Dockerfile."""
+    try:
+        yield
+    except (DockerfileError, Cancelled, StorageFull):
+        raise
+    except Fault as fault:
+        raise location.fault(fault) from None
+    except ContainersError as error:
+        says_where = not error.where or isinstance(error, (ImageNotFound, RegistryError))
+        what = error.what if says_where else f"{error.where}: {error.what}"
+        raise location.error(what, near or error.where, error.mend) from error
 
 
 def suggestion(word: str, candidates: Collection[str], prefix: str = "") -> str:

@@ -1,15 +1,14 @@
 """Carries out one stage: instruction by instruction, from state to state.
 
-What only changes the configuration costs nothing. What makes files is looked up in the cache first, by a key of all that
-it depends on: the files below (not how they came to be), the instruction once expanded, what it reads. So a changed
-``LABEL`` or ``ENV`` that no later step uses leaves these cached, and so does a step that was done again and gave the
-same. Not here: how layers are made (``layering``, ``running``, ``transfer``), which stages there are (``builder``).
+What only changes the configuration costs nothing. What makes files is looked up in the cache first, by a key of all
+that it depends on: the files below (not how they came to be), the instruction once expanded, what it reads. So a
+changed ``LABEL`` leaves later steps cached, and so does a step that was done again and gave the same. Not here: how
+layers are made (``layering``, ``runs``, ``transfer``), which stages there are (``builder``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -20,10 +19,8 @@ from jupyter_containers.build.events import step_id
 from jupyter_containers.build.expand import expand
 from jupyter_containers.build.instructions import Arg, Instruction, Maintainer, Run, Transfer, Workdir
 from jupyter_containers.build.plan import StagePlan
-from jupyter_containers.build.sandbox import Cancelled
-from jupyter_containers.build.source import Fault
+from jupyter_containers.build.source import located
 from jupyter_containers.build.state import Layer, State
-from jupyter_containers.errors import ContainersError, DockerfileError, InvalidArgument, StorageFull
 
 if TYPE_CHECKING:
     from jupyter_containers.build.builder import Build
@@ -51,7 +48,7 @@ class StageBuild:
     """One stage on its way."""
 
     def __init__(self, build: Build, plan: StagePlan, base: State) -> None:
-        self._build, self._plan, self._state = build, plan, base
+        self._build, self._plan, self._state = build, plan, base.findable()
         self._args: dict[str, str] = {}
         self._past = configure.State()
         self._number = 0
@@ -84,7 +81,7 @@ class StageBuild:
         self._build.sandbox.running.check()
         self._number += 1
         self._build.wait_for(instruction, self._plan.stage.index)
-        with self._build.events.step(self._id) as tell, located(instruction):
+        with self._build.events.step(self._id) as tell, located(instruction.location):
             if isinstance(instruction, Arg):
                 self._declare(instruction)
                 return
@@ -158,18 +155,3 @@ class Prepared:
     key: tuple[object, ...]
     make: Make
     created_by: str
-
-
-@contextmanager
-def located(instruction: Instruction, near: str = "") -> Iterator[None]:
-    """What fails inside is said at the instruction's place, at the word *near* of it."""
-    try:
-        yield
-    except (DockerfileError, Cancelled, StorageFull):
-        raise
-    except Fault as fault:
-        raise instruction.location.fault(fault) from None
-    except ContainersError as error:
-        what = f"{error.where}: {error.what}" if error.where else error.what
-        near = near or (error.where if isinstance(error, InvalidArgument) else "")
-        raise instruction.location.error(what, near, error.mend) from error

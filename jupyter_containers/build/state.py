@@ -19,6 +19,7 @@ from jupyter_containers.image.store import Image
 # ZIP, and so wheels, know no earlier time; Nix takes the same one (https://reproducible-builds.org/docs/timestamps).
 EARLIEST = 315532800  # 1980-01-01T00:00:00Z
 SCRATCH = "scratch"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # BuildKit's system.DefaultPathEnv
 
 _TYPES = {
     media.DOCKER_LAYER: media.OCI_LAYER,
@@ -71,6 +72,12 @@ class State:
     def env(self) -> dict[str, str]:
         """The variables of its configuration."""
         return dict(entry.partition("=")[::2] for entry in self.config.get("Env") or [])
+
+    def findable(self) -> State:
+        """The state with a ``PATH``: a stage whose base has none gets docker's default, as BuildKit has it."""
+        if "PATH" in self.env:
+            return self
+        return replace(self, config={**self.config, "Env": [*(self.config.get("Env") or []), f"PATH={PATH}"]})
 
     def then(self, created_by: str, layer: Layer | None = None, config: Mapping[str, Any] | None = None) -> State:
         """The state after the instruction *created_by*, which made a layer or changed the configuration."""

@@ -108,16 +108,16 @@ class Plan:
         self._pieces = {}
         return pieces
 
-    def make(self, path: str, beneath: str = "", root_owned: bool = False) -> str:
+    def make(self, path: str, root_owned: bool = False) -> str:
         """The real path of directory *path*, made with those it is in where it is missing.
 
         Args:
-            beneath: as in :meth:`.Base.resolve`. root_owned: what is made is 0:0 whatever ``--chown`` says.
+            root_owned: what is made is 0:0 whatever ``--chown`` says.
 
         Raises:
             Conflict: something else is there.
         """
-        real = self._base.resolve(path, beneath)
+        real = self._base.resolve(path)
         parts = real.split("/") if real else []
         for end in range(1, len(parts) + 1):
             at = "/".join(parts[:end])

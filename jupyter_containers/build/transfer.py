@@ -8,8 +8,11 @@ what comes of it has the same digest if what was copied is the same. Not here: s
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import cached_property
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from jupyter_containers.build.cache import key_of
@@ -24,6 +27,7 @@ from jupyter_containers.errors import Conflict
 
 if TYPE_CHECKING:
     from jupyter_containers.build.builder import Build
+    from jupyter_containers.build.fetch import Fetched
 
 _ATTEMPTS = 3
 
@@ -87,7 +91,7 @@ class Transfers:
                 local.clear()
 
         for source in instruction.sources:
-            if isinstance(instruction, Add) and _is_remote(source):
+            if isinstance(instruction, Add) and _fetch().is_remote(source):
                 flush()
                 found.append(_Remote(self._build, source, instruction))
             else:
@@ -156,22 +160,29 @@ class _Stage(_Input):
 
 
 class _Remote(_Input):
-    """What a URL gives."""
+    """What a URL gives. It is fetched to be looked up, unless its checksum says already what it is."""
 
     def __init__(self, build: Build, source: str, instruction: Add) -> None:
-        self._fetched = build.fetched(source, instruction)
+        self._build, self._source, self._instruction = build, source, instruction
+        known = _fetch().known_digest(source, instruction.checksum)
         self._unpack = instruction.unpack is True
-        self.key = [self._fetched.digest, self._unpack]
+        self.key = [known or self._fetched.digest, source, self._unpack]
+
+    @cached_property
+    def _fetched(self) -> Fetched:
+        return self._build.fetched(self._source, self._instruction)
 
     def open(self, opened: ExitStack) -> tuple[dict[str, Any], int]:
-        choice = Choice(self._fetched.sources, literal=True)
-        return {**_of(choice), "unpack": self._unpack}, self._fetched.root
+        choice = Choice((self._fetched.source,), self._instruction.exclude, literal=True)
+        root = os.open(self._fetched.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        opened.callback(os.close, root)
+        return {**_of(choice), "unpack": self._unpack}, root
 
 
-def _is_remote(source: str) -> bool:
+def _fetch() -> ModuleType:
     from jupyter_containers.build import fetch  # for ADD alone
 
-    return fetch.is_remote(source)
+    return fetch
 
 
 def _unpacks(instruction: Transfer) -> bool:

@@ -13,7 +13,7 @@ copy    Write the layer that a COPY or ADD makes to *output*: a tar, reproducibl
                  expanded; *ignore* the patterns of ``Context.ignore``, *ignore_name* its file; *exclude* and *parents*
                  the flags; *literal* where the sources are no patterns; *keep_owners* where files stay their owner's
                  (``--from``; else they are 0:0); *unpack* where archives are unpacked (ADD of what is local, or
-                 ``--unpack``). All but *root* and *sources* may be absent.
+                 ``--unpack``); *place* is how errors call it. All but *root* and *sources* may be absent.
     documents    list of {name, content}: here-documents, of mode 0644, after the inputs.
     destination  as written, variables expanded; *workdir*: what it is relative to (``/`` by default).
     lower        directories of the layers beneath, top first; none for ``--link``.
@@ -23,14 +23,12 @@ copy    Write the layer that a COPY or ADD makes to *output*: a tar, reproducibl
     epoch        seconds: the time of all entries, and the latest of what an archive has.
     output       descriptor.
 
-    The result: ``{"entries": N, "bytes": N}``. Errors: NotFound and InvalidArgument for what the instruction says,
-    LayerError for what cannot be packed.
+    The result: ``{"entries": N, "bytes": N}``. Errors: NotFound, InvalidArgument and Conflict for what the
+    instruction says, LayerError for what cannot be packed or unpacked.
 
-digest  The digest of what an input reads of a stage: {root, sources, exclude, parents, literal, keep_owners, hashes};
-        *hashes* may be the path of a file to remember digests in. The result: ``{"digest": "sha256:..."}``.
-
-layer   Write the layer that a container's writable layer is: {upper, lower, owners, epoch, stubs, output}; *stubs* are
-        places that were made for mounts. The files get the times that the tar has: see ``upperlayer``.
+layer   Write the layer that a container's writable layer is: {upper, lower, owners, epoch, stubs, user, output}.
+        *stubs* are places that were made for mounts, *user* is who the step ran as. The files get the times that the
+        tar has: see ``upperlayer``.
 
 folder  Write the layer that makes a folder: {path, lower, owners, chown, epoch, output}.
 
@@ -64,28 +62,21 @@ def copy(order: Order) -> Order:
     return Copying(order, lambda data: write_all(output, data)).run()
 
 
-def digest(order: Order) -> Order:
-    """The digest of what an input reads: see above."""
-    from jupyter_containers.build import contents
-    from jupyter_containers.build.copying import Input
-
-    allow_descriptors()
-    given = Input.of(order)
-    hashes = contents.Hashes(str(order["hashes"]) if order.get("hashes") else None)
-    found = contents.digest(given.root, given.select(), hashes, given.keep_owners)
-    hashes.save()
-    return {"digest": found}
-
-
 def layer(order: Order) -> Order:
     """Write a layer from a writable one: see above."""
     from jupyter_containers.build import places
+    from jupyter_containers.build.base import Base
+    from jupyter_containers.build.owners import runs_as
     from jupyter_containers.build.upperlayer import UpperPacker
 
     allow_descriptors()
     upper, opaque, output = os.fsencode(str(order["upper"])), _opaque(order), number(order, "output")
     places.take_away(upper, texts(order["stubs"]), opaque)
-    packer = UpperPacker(upper, _lower(order), opaque, number(order, "epoch"), lambda data: write_all(output, data))
+    user = str(order["user"]) if order["owners"] == "rootless-single" else ""
+    creator = runs_as(user, Base(_lower(order), opaque)) if user else (0, 0)
+    packer = UpperPacker(
+        upper, _lower(order), opaque, number(order, "epoch"), lambda data: write_all(output, data), creator
+    )
     packer.run()
     return {"entries": packer.entries, "bytes": packer.bytes}
 
@@ -148,7 +139,7 @@ def _opaque(order: Order) -> bytes:
 
 
 VERBS = {
-    **FILE_VERBS, "copy": copy, "digest": digest, "layer": layer, "folder": folder, "locate": locate, "stubs": stubs,
+    **FILE_VERBS, "copy": copy, "layer": layer, "folder": folder, "locate": locate, "stubs": stubs,
     "cache": cache,
 }  # fmt: skip
 

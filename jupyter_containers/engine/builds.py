@@ -134,7 +134,11 @@ class Builds:
     def _place(self) -> builder.Place:
         store = self._store()
         sandbox = lambda: Sandbox(self._settings, self._records, self._runtime, self._using)  # noqa: E731
-        return builder.Place(store, self.cache, sandbox, self._pull)
+        return builder.Place(store, self.cache, sandbox, self._pull, self._area, lambda: self._registries.access)
+
+    @property
+    def _area(self) -> Path:
+        return self._settings.home / "stages"
 
     def _request(self, options: BuildOptions, opened: ExitStack) -> BuildRequest:
         context, text = self._context(options, opened)
@@ -160,11 +164,10 @@ class Builds:
         )
 
     def _context(self, options: BuildOptions, opened: ExitStack) -> tuple[Context | None, Text]:
-        area = self._settings.home / "stages"
         hashes = Hashes(str(self.cache.root / "files")) if options.context else None
         context: Context | None = None
         if options.archive is not None:
-            context = opened.enter_context(Context.stream(options.archive, area))
+            context = opened.enter_context(Context.stream(options.archive, self._area))
         elif options.context is not None:
             context = opened.enter_context(Context.directory(options.context, hashes))
         if options.text is not None:

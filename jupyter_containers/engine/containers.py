@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from jupyter_containers.options import RunOptions, options_from_keywords
 from jupyter_containers.result import ContainerResult
 from jupyter_containers.run import inspect
 from jupyter_containers.run.asking import Ask, Asking
-from jupyter_containers.run.bundle import Bundles, Draft, Extra, Source, command_line, with_volume_names
+from jupyter_containers.run.bundle import Bundles, Draft, Extra, Source, alike, command_line, with_volume_names
 from jupyter_containers.run.foreground import Caller, Foreground, OnOutput, Pipes, follow
 from jupyter_containers.run.records import BUILDER, Record, Records
 from jupyter_containers.run.runtime import Connection, Exit, Knock, Runtime, mapped
@@ -158,8 +159,8 @@ class Containers:
                 connection, started = self._start(draft, options, pipes.stdio(), knock)
                 with connection:
                     pipes.started()
-                    self._keep_started(draft, options, held, connection)
-                    shown = Foreground(connection, pipes, on_output, asking)
+                    keep = partial(self._keep_started, draft, options, held, connection)
+                    shown = Foreground(connection, pipes, on_output, asking, keep)
                     for notice in (*record.warnings, *filter(None, [started.get("notice")])):
                         shown.notice(notice)
                     outcome = shown.run()
@@ -185,12 +186,12 @@ class Containers:
         """A draft that will be started at once: what waits for the order is woken while it is written."""
         options, warnings = self._within_reach(with_volume_names(options))
         source = self._images.source(options)
-        knock = self.runtime.knock(options.network)
+        knock = self.runtime.knock(options.network, alike(options, source, extra))
         try:
-            return self._draft(options, source, extra, args, warnings), knock
+            return self._draft(options, source, extra, args, warnings, knock.id if knock else ""), knock
         except BaseException:
             if knock:
-                knock.close()
+                self.runtime.decline(knock)
             raise
 
     def _start(
@@ -198,12 +199,12 @@ class Containers:
     ) -> tuple[Connection, dict[str, Any]]:
         """Start a container that ends with this process's connection to it.
 
-        One that is removed at its end is recorded only once it runs: who else would ask for it so soon.
+        One that is removed at its end is recorded only once it has run for a moment: who would ask for it so soon.
         """
         if not options.rm:
             self._bundles.keep(draft)
         request = {**_request(draft.record, self._settings), "config": draft.config}
-        return self.runtime.start(draft.record.bundle, stdio, knock, **request)
+        return self.runtime.start(draft.record.bundle, stdio, knock, draft.alike, **request)
 
     def _keep_started(self, draft: Draft, options: RunOptions, held: ExitStack, connection: Connection) -> None:
         if options.rm:
@@ -233,7 +234,7 @@ class Containers:
                 self._bundles.discard(record)
             raise
         finally:
-            if options.rm and self.runtime.state(record.bundle)["status"] not in _RUNNING:
+            if options.rm and record.name and self.runtime.state(record.bundle)["status"] not in _RUNNING:
                 self.records.free_name(record.name)
 
     def start_attached(self, record: Record, stdio: tuple[int, int, int], caller: Caller | None = None) -> int:
@@ -289,10 +290,11 @@ class Containers:
         extra: Extra | None,
         args: Sequence[str] | None,
         warnings: builtins.list[str],
+        container_id: str = "",
     ) -> Draft:
         """A container without a record; its image must be held (``Images.using``) until it has one."""
         _check_cpus(options.cpus)
-        draft = self._bundles.draft(options, source, args or command_line(options, source.config), extra)
+        draft = self._bundles.draft(options, source, args or command_line(options, source.config), extra, container_id)
         draft.record.warnings = warnings
         return draft
 

@@ -1,10 +1,10 @@
 """The frame of a program that carries out orders: JSON documents in, lines of JSON out.
 
-Orders come as the one argument, or one per line of standard input, a socket: descriptors that an order needs come along,
-and ``descriptors`` names the fields that they are (``root``, ``inputs.0.root``). Answers are ``{"progress": bytes}`` now
-and then, at last ``{"result": {...}}`` or ``{"error": {...}}`` (``errors.ContainersError.to_dict``). With orders from
-standard input the program ends when that ends, at once: it never outlives who asked. Not here: the verbs (``unpack``,
-``build.worker``), the other side (``program``).
+Orders come as the one argument, or one per line of standard input, a socket: descriptors that an order needs come
+along, and ``descriptors`` names the fields that they are (``root``, ``inputs.0.root``). Answers are
+``{"progress": bytes}`` now and then, at last ``{"result": {...}}`` or ``{"error": {...}}``
+(``errors.ContainersError.to_dict``). With orders from standard input the program ends when that ends, at once: it never
+outlives who asked. Not here: the verbs (``unpack``, ``build.worker``), the other side (``program``).
 """
 
 from __future__ import annotations

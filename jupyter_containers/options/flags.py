@@ -8,6 +8,8 @@ Not here: flags of other verbs (each stands beside its verb in ``cli``).
 
 from __future__ import annotations
 
+from functools import cache
+
 from . import mounts, pairs, ports, values, words
 from .flag import Flag
 
@@ -195,6 +197,7 @@ REFUSED: tuple[Flag, ...] = (
 )
 
 
+@cache
 def flags_for(verb: str) -> tuple[Flag, ...]:
     """The flags that *verb* (``run``, ``create``, ``exec``, ``cell``) has, in the order of help."""
     found = (flag for flag in FLAGS + CELL_FLAGS + REFUSED if verb in flag.verbs.split())

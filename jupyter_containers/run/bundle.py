@@ -9,11 +9,12 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from glob import glob
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,24 @@ class Draft:
 
     record: Record
     config: dict[str, Any]
+    alike: Hashable = None
+
+
+_SHAPING = attrgetter(
+    "network", "volumes", "workdir", "user", "hostname", "memory", "memory_swap", "cpus", "cpuset_cpus", "cpu_shares",
+    "pids_limit", "ulimits", "shm_size", "read_only", "cap_add", "cap_drop", "security_opt", "devices", "init", "tty",
+    "privileged", "group_add",
+)  # fmt: skip
+
+
+def alike(options: RunOptions, source: Source, extra: Extra | None) -> Hashable:
+    """Equal for containers whose config.json will probably differ in nothing but what is each one's own.
+
+    ``None`` for one that is asked to explain how it is made.
+    """
+    if getattr(options, "explain", False):
+        return None
+    return source.id, tuple(extra.files) if extra else (), bool(options.sysctls), _SHAPING(options)
 
 
 class Bundles:
@@ -88,25 +107,33 @@ class Bundles:
         self._settings, self._records, self._runtime = settings, records, runtime
         self._init_layer = cache(lambda script: rootfs.init_layer(settings.home, script))
 
-    def draft(self, options: RunOptions, source: Source, args: Sequence[str], extra: Extra | None = None) -> Draft:
+    def draft(
+        self,
+        options: RunOptions,
+        source: Source,
+        args: Sequence[str],
+        extra: Extra | None = None,
+        container_id: str = "",
+    ) -> Draft:
         """What a new container needs to be started; :meth:`keep` makes it one that others find.
+
+        Args:
+            container_id: of one that is ready, and has its folders.
 
         Raises:
             InvalidArgument, Conflict, StorageFull: nothing is left behind.
         """
-        record = self._record(options, source, args)
+        record = self._record(options, source, args, container_id)
         with self._or_discard(record):
             root = self._root(source, record.bundle, extra)
-            record.bundle.mkdir(mode=0o700)
-            for folder in root.folders:
-                folder.mkdir()
-                folder.chmod(0o755)  # whatever the umask: the container's / has the mode of its writable layer
+            if not container_id:
+                _make_folders(record.bundle, root)
             if options.name:
                 self._records.take_name(options.name, record.id)
                 record.name = options.name
             mounts = [*self._apt_settings(source), *_extra_mounts(record.bundle, extra or Extra())]
             config = oci.config(self._plan(options, source, args, record, root, mounts))
-        return Draft(record, config)
+        return Draft(record, config, alike(options, source, extra))
 
     def plan(self, options: RunOptions, source: Source, args: Sequence[str]) -> dict[str, Any]:
         """The config.json that a container would get; nothing is made (``--dry-run``)."""
@@ -151,8 +178,8 @@ class Bundles:
 
     # -- parts -------------------------------------------------------------------------------------------------
 
-    def _record(self, options: RunOptions, source: Source, args: Sequence[str]) -> Record:
-        container_id = secrets.token_hex(32)
+    def _record(self, options: RunOptions, source: Source, args: Sequence[str], container_id: str = "") -> Record:
+        container_id = container_id or secrets.token_hex(32)
         return Record(
             id=container_id,
             name="",
@@ -215,6 +242,13 @@ class Bundles:
             elif mount.type == "bind" and mount.create:
                 Path(mount.source).mkdir(parents=True, exist_ok=True)
         return found
+
+
+def _make_folders(bundle: Path, root: rootfs.RootFs) -> None:
+    bundle.mkdir(mode=0o700)
+    for folder in root.folders:
+        folder.mkdir()
+        folder.chmod(0o755)  # whatever the umask: the container's / has the mode of its writable layer
 
 
 def with_volume_names(options: RunOptions) -> RunOptions:

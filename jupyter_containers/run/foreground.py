@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import os
 import selectors
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol
@@ -21,6 +22,7 @@ OnOutput = Callable[[str, str], None]
 
 MOST_SHOWN = 10 * 1024 * 1024  # bytes; the rest is read and dropped, so that the container is not held up
 _CHUNK = 65536
+_LASTING = 0.005  # seconds
 
 
 class Caller(Protocol):
@@ -83,12 +85,20 @@ class Foreground:
     Args:
         on_output: called with ``stdout`` or ``stderr`` and text, in the calling thread.
         asking: answers the container when it waits for input.
+        on_lasting: called in the calling thread once the container has run for some milliseconds; never where it ends
+            sooner. What it raises ends :meth:`run`.
     """
 
     def __init__(
-        self, connection: Connection, pipes: Pipes, on_output: OnOutput | None, asking: Asking | None = None
+        self,
+        connection: Connection,
+        pipes: Pipes,
+        on_output: OnOutput | None,
+        asking: Asking | None = None,
+        on_lasting: Callable[[], None] | None = None,
     ) -> None:
         self._connection, self._pipes, self._on_output, self._asking = connection, pipes, on_output, asking
+        self._on_lasting, self._lasts_at = on_lasting, time.monotonic() + _LASTING
         self._ended: Exit | None = None
         self.outputs: list[tuple[str, str]] = []
         self.truncated = False
@@ -112,6 +122,7 @@ class Foreground:
         while self._ended is None or len(self._selector.get_map()) > 0:
             try:
                 self._step()
+                self._tell_if_lasting()
                 if self._asking and self._asking.is_due and self._ended is None and not self._output_waits():
                     self._ask(self._asking)
             except KeyboardInterrupt:
@@ -123,7 +134,7 @@ class Foreground:
             self._next_event()
             return
         events = self._selector.select(self._patience())
-        if not events:
+        if not events and not self._on_lasting:
             self._nothing_came()
         for key, _ in events:
             if not key.data:
@@ -135,7 +146,15 @@ class Foreground:
         # Once the container has ended nobody writes any more: what is not there within a second never comes.
         if self._ended is not None:
             return 1.0
+        if self._on_lasting:
+            return max(0.0, self._lasts_at - time.monotonic())
         return self._asking.patience if self._asking else None
+
+    def _tell_if_lasting(self) -> None:
+        if self._on_lasting and (self._ended is not None or time.monotonic() >= self._lasts_at):
+            if self._ended is None:
+                self._on_lasting()
+            self._on_lasting = None
 
     def _nothing_came(self) -> None:
         if self._ended is None and self._asking:
@@ -158,6 +177,8 @@ class Foreground:
 
     def _ask(self, asking: Asking) -> None:
         """Ask the user, and pass on meanwhile what is printed: a thread does what this one did."""
+        self._lasts_at = 0.0  # long enough for a person
+        self._tell_if_lasting()
         with Meanwhile(self._selector, self._step, lambda: self._ended is not None):
             asking.ask()
 

@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -25,12 +25,13 @@ from jupyter_containers.errors import (
     StorageFull,
 )
 from kernel_runtime import capabilities as _capabilities
+from kernel_runtime import kinds as _kinds
 from kernel_runtime import rungs as _rungs
 from kernel_runtime import seccomp_profile as _seccomp_profile
 from kernel_runtime import state as _state
-from kernel_runtime.client import Client, Connection, Exit
+from kernel_runtime.client import Client, Knock, fingerprint
+from kernel_runtime.conversation import Connection, Exit
 from kernel_runtime.errors import NotRunning, ProbeError, RuntimeFault, SpecError
-from kernel_runtime.protocol import Channel as Knock
 
 __all__ = ["Connection", "Exit", "Knock", "Runtime", "all_capabilities", "capabilities", "default_seccomp", "mapped"]
 
@@ -91,6 +92,7 @@ class Runtime:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._kinds: dict[Hashable, str] = {}  # what the last container that was asked for alike was, by how it was
 
     @cached_property
     def _client(self) -> Client:
@@ -125,9 +127,20 @@ class Runtime:
         return dict(self._machine["network"])
 
     @mapped
-    def knock(self, network: str) -> Knock | None:
-        """Wake a container that waits for an order; to be given to :meth:`start` at once, or closed."""
-        return self._client.knock(network)
+    def knock(self, network: str, alike: Hashable = None) -> Knock | None:
+        """Wake a container that waits for an order; to be given to :meth:`start` at once, or closed.
+
+        Args:
+            alike: equal for containers that are probably of one kind (see :mod:`kernel_runtime.kinds`): where one is
+                ready, it is taken, and what is started must have its id.
+        """
+        return self._client.knock(network, self._kinds.get(alike, ""))
+
+    def decline(self, knock: Knock) -> None:
+        """No order will follow; what was taken with it is removed."""
+        knock.close()
+        if knock.id:
+            self.delete(self._settings.home / "containers" / knock.id)
 
     @mapped
     def start(
@@ -135,16 +148,24 @@ class Runtime:
         bundle: Path,
         stdio: tuple[int, int, int] | None,
         knock: Knock | None = None,
+        alike: Hashable = None,
         **request: Any,
     ) -> tuple[Connection, dict[str, Any]]:
         """Start the container of *bundle*; the conversation with its monitor, and the ``started`` event.
+
+        Args:
+            alike: as for :meth:`knock`.
 
         Raises:
             IsolationUnavailable: the launcher's rung is weaker than the minimum.
         """
         _ = self._machine
         if "config" in request:
-            request["config"] = _shortened(request["config"])
+            config = request["config"] = _shortened(request["config"])
+            split = _kinds.split(config, bundle.name, str(bundle), fingerprint()) if alike is not None else None
+            request["split"] = split
+            if alike is not None:
+                self._kinds[alike] = split.name if split else ""
         return self._client.start(str(bundle), stdio, knock, **request)
 
     @mapped
@@ -172,6 +193,11 @@ class Runtime:
     def sweep(self) -> list[str]:
         """End and remove what killed monitors left behind."""
         return self._client.sweep()
+
+    @mapped
+    def rest(self) -> None:
+        """Keep no container ready until one is asked for again."""
+        self._client.rest()
 
     @mapped
     def quit(self) -> None:

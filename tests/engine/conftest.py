@@ -27,7 +27,10 @@ def networked(box: Box) -> Box:
     return box
 
 
-@pytest.fixture(scope="session", params=["python", "host"])
+@pytest.fixture(scope="session", params=["python", "ready", "host"])
 def facts(request: pytest.FixtureRequest, box: Box) -> dict[str, Any]:
-    """What the probe found once in an image with Python, and in the ``host`` image, in which cells run by default."""
+    """What the probe found once in an image with Python, and in the ``host`` image, in which cells run by default.
+
+    In the first one twice: in a container made when it was asked for, and in one made ready beforehand.
+    """
     return box.facts(request.param)

@@ -106,13 +106,14 @@ def _output(*words: str) -> bytes:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a run: exit code and output, or the engine's error (``kind`` is its class)."""
+    """What came of a run: exit code and output, or the engine's error (``kind`` is its class); the container's id."""
 
     code: int
     out: str = ""
     err: str = ""
     kind: str = ""
     text: str = ""
+    id: str = ""
 
     @property
     def lines(self) -> list[str]:
@@ -183,6 +184,13 @@ class Box:
         """Run in the foreground, without network unless asked for; *options* are those of RunOptions."""
         return Outcome(**self.ask("run", options=_options(image, command, options)))
 
+    def run_ready(self, image: str, *command: str, **options: Any) -> Outcome:
+        """The same in a container that was made ready beforehand."""
+        ready = self.ask("ready", options=_options(image, ("true",), options))["ids"]
+        done = self.run(image, *command, **options)
+        assert done.id in ready, (done, ready)
+        return done
+
     def sh(self, script: str, image: str = "", **options: Any) -> Outcome:
         """Run a shell script in the busybox image."""
         return self.run(image or self.plain(), "sh", "-c", script, **options)
@@ -193,17 +201,28 @@ class Box:
         assert done.code == 0, done
         return json.loads(done.out)
 
-    def facts(self, image: str) -> dict[str, Any]:
-        """What the probe finds in a container with Docker's defaults; run once."""
-        if image not in self._facts:
-            from kernel_runtime import syscall_table
+    def facts(self, where: str) -> dict[str, Any]:
+        """What the probe finds in a container with Docker's defaults; run once.
 
-            tables = {abi.name: syscall_table.numbers(abi) for abi in syscall_table.abis(os.uname().machine)}
-            words = ("facts", json.dumps(tables), json.dumps([os.getpid(), self.info()["pid"]]))
-            probe = {"type": "bind", "source": str(HERE / "probe_inside.py"), "target": PROBE[-1], "read_only": True}
-            volumes = [probe] if image == "host" else []
-            self._facts[image] = self.probe(*words, image="" if image == "python" else image, volumes=volumes)
-        return self._facts[image]
+        Args:
+            where: ``python`` (the image), ``host``, or ``ready``: the image, in a container made ready beforehand.
+        """
+        if where not in self._facts:
+            if where == "ready":
+                self._facts[where] = json.loads(self.run_ready(self.python(), *PROBE, *self.all_facts()).out)
+            else:
+                probe = {"type": "bind", "source": str(HERE / PROBE[-1][1:]), "target": PROBE[-1], "read_only": True}
+                volumes = [probe] if where == "host" else []
+                image = "" if where == "python" else where
+                self._facts[where] = self.probe(*self.all_facts(), image=image, volumes=volumes)
+        return self._facts[where]
+
+    def all_facts(self) -> tuple[str, ...]:
+        """The words that ask the probe for them."""
+        from kernel_runtime import syscall_table
+
+        tables = {abi.name: syscall_table.numbers(abi) for abi in syscall_table.abis(os.uname().machine)}
+        return ("facts", json.dumps(tables), json.dumps([os.getpid(), self.info()["pid"]]))
 
     def start(self, image: str, *command: str, **options: Any) -> str:
         """Start in the background; the id."""

@@ -34,7 +34,27 @@ def import_image(engine: Engine, asked: Message) -> Message:
 def run(engine: Engine, asked: Message) -> Message:
     """A container in the foreground."""
     done = engine.containers.run_foreground(RunOptions.from_dict(asked["options"]))
-    return {"code": done.exit_code, "out": done.stdout, "err": done.stderr}
+    return {"code": done.exit_code, "out": done.stdout, "err": done.stderr, "id": done.container_id}
+
+
+def rest(engine: Engine, _asked: Message) -> Message:
+    """Keep none ready, and wait until none is."""
+    engine.runtime.rest()
+    waiting, end = engine.settings.home / "waiting", time.monotonic() + 5
+    while os.listdir(waiting) and time.monotonic() < end:
+        time.sleep(0.002)
+    return {}
+
+
+def ready(engine: Engine, asked: Message) -> Message:
+    """Run once, wait until the next of its kind is ready; the ids of all that are."""
+    rest(engine, asked)
+    run(engine, asked)
+    waiting, end, ids = engine.settings.home / "waiting", time.monotonic() + 5, []
+    while not ids and time.monotonic() < end:
+        time.sleep(0.005)
+        ids = [name.rpartition("-")[2] for name in os.listdir(waiting) if not name.startswith(".")]
+    return {"ids": ids}
 
 
 def start(engine: Engine, asked: Message) -> Message:
@@ -121,7 +141,7 @@ def left(engine: Engine, _asked: Message) -> Message:
 
 OPERATIONS: dict[str, Callable[[Engine, Message], Message]] = {
     "import": import_image, "run": run, "start": start, "exec": execute, "bundle": bundle, "logs": logs, "end": end,
-    "info": info, "terminal": terminal, "left": left,
+    "info": info, "terminal": terminal, "left": left, "ready": ready, "rest": rest,
 }  # fmt: skip
 
 

@@ -75,9 +75,10 @@ def _left_after_the_sweep() -> dict[str, Any]:
     deadline = time.monotonic() + 20
     while True:
         engine.runtime.sweep()
+        engine.runtime.rest()
         again = from_env()
         again.containers.sweep()
-        folders = sorted(path.name for path in (engine.settings.home / "containers").iterdir())
+        folders = [path.name for name in ("containers", "waiting") for path in (engine.settings.home / name).iterdir()]
         launcher = engine.runtime.info()["pid"]
         others = [pid for pid in _pids() if f"--store={engine.settings.home}" in _words(pid) and pid != launcher]
         containers = [pid for pid in _pids() if _words(pid)[:1] == ["sleep"] and _parent(pid) in (1, launcher)]

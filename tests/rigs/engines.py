@@ -86,7 +86,7 @@ def _run_true() -> int:
 
 
 def settle(user: User) -> None:
-    """Wait until as many monitors wait as the launcher keeps: each start takes one."""
+    """Wait until as many monitors wait as the launcher keeps: each start takes one. None is ready for what was run."""
     user.call(_settle)
 
 
@@ -94,6 +94,7 @@ def _settle() -> None:
     from jupyter_containers import from_env
 
     engine, end = from_env(), time.monotonic() + _PATIENCE
+    engine.runtime.rest()
     while any(count < _PREPARED for count in engine.runtime.info()["prepared"].values()) and time.monotonic() < end:
         time.sleep(0.02)
 

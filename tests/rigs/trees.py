@@ -54,6 +54,54 @@ def _row(tar: tarfile.TarFile, entry: tarfile.TarInfo) -> list[Any]:
     return [kind, oct(entry.mode & 0o7777), *owner, entry.size, digest, entry.linkname, xattrs, int(entry.mtime)]
 
 
+def of_layers(layers: Iterable[bytes]) -> Tree:
+    """The files that layers (bottom first, compressed or not) make together, as rows of :func:`of_tar` without times.
+
+    A second reading of https://github.com/opencontainers/image-spec/blob/main/layer.md, independent of ours. Names of
+    one file are a group, whichever layer they are of.
+    """
+    found: dict[str, list[Any]] = {}
+    for layer in layers:
+        with tarfile.open(fileobj=io.BytesIO(layer)) as tar:
+            entries = [(entry.name.removeprefix("./").strip("/"), entry) for entry in tar]
+            for name, _ in entries:
+                _take_away(found, name)
+            for name, entry in entries:
+                if name not in ("", ".") and not _is_whiteout(name):
+                    _put(found, name, tar, entry)
+    groups: dict[int, list[str]] = {}
+    for name, row in found.items():
+        groups.setdefault(id(row), []).append(name)
+    grouped = ((name, group) for group in groups.values() for name in group)
+    return {name: [*found[name], sorted(group)] if len(group) > 1 else found[name] for name, group in grouped}
+
+
+def _is_whiteout(name: str) -> bool:
+    return name.rpartition("/")[2].startswith(".wh.")
+
+
+def _take_away(found: dict[str, list[Any]], name: str) -> None:
+    """What a whiteout of a layer removes of those below."""
+    folder, slash, last = name.rpartition("/")
+    if last == ".wh..wh..opq":
+        _remove_below(found, folder)
+    elif last.startswith(".wh."):
+        removed = folder + slash + last.removeprefix(".wh.")
+        found.pop(removed, None)
+        _remove_below(found, removed)
+
+
+def _remove_below(found: dict[str, list[Any]], folder: str) -> None:
+    for name in [name for name in found if not folder or name.startswith(f"{folder}/")]:
+        del found[name]
+
+
+def _put(found: dict[str, list[Any]], name: str, tar: tarfile.TarFile, entry: tarfile.TarInfo) -> None:
+    if not entry.isdir():
+        _remove_below(found, name)
+    found[name] = found[entry.linkname.removeprefix("./")] if entry.islnk() else _row(tar, entry)[:-1]
+
+
 def compared(one: Tree, other: Tree, without: Iterable[str] = ()) -> dict[str, Any]:
     """Where two trees differ."""
     names = {*one, *other} - {*without}

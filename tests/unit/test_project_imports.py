@@ -14,16 +14,17 @@ from tests.rigs.users import CHECKOUT
 # From the bottom up: a module imports from its own row and from those above it in this table.
 KERNEL_RUNTIME = (
     "errors",
-    "spec state protocol logs rungs syscalls syscall_table",
+    "spec state protocol logs rungs syscalls syscall_table kinds",
     "idmap mounts cgroups cgroup_files cgroup_v1 cgroup_v2 capabilities seccomp seccomp_profile bpf network bridge egress"
-    " init probe devices console sysctls trees users reaper reading",
+    " init probe devices console sysctls trees users reaper reading waiting",
     "stage sandbox programs merged",
     "orders",
     "rehearsal",
     "monitor children execs joined streams",
-    "prepared",
-    "sweep launcher",
-    "service client",
+    "first",
+    "prepared ready",
+    "places sweep launcher",
+    "service client conversation",
     "commands runc",
     "__main__",
 )
@@ -37,7 +38,7 @@ JUPYTER_CONTAINERS = (
     "__main__",
 )
 # Callers in processes with threads use these; nothing that forks or unshares may come along.
-CALLERS_SIDE = {"kernel_runtime.client": {"errors", "protocol", "state"}}
+CALLERS_SIDE = {"kernel_runtime.client": {"conversation", "errors", "kinds", "protocol", "state", "waiting"}}
 ADAPTER = "jupyter_containers.run.runtime"
 EDGE_LIBRARIES = {"IPython", "ipykernel", "ipywidgets", "traitlets", "tornado", "jupyter_server", "jupyter_client"}
 EDGES = {"cli", "magics", "widgets", "server", "provisioner"}

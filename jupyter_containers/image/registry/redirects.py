@@ -44,8 +44,11 @@ def of_endpoint(endpoint: Endpoint, path: str = "") -> Place:
     return Place(endpoint.url + path, endpoint.scheme, endpoint.host, endpoint.port)
 
 
-def leads_to(location: str, current: Place, endpoint: Endpoint) -> Place:
+def leads_to(location: str, current: Place, endpoint: Endpoint, plain: bool = False) -> Place:
     """The place that *location*, relative or not, means when *current* answers with it.
+
+    Args:
+        plain: whether plain http may lead to plain http elsewhere: where nothing is at stake but what is fetched.
 
     Raises:
         RegistryError: nobody may be sent there.
@@ -57,6 +60,8 @@ def leads_to(location: str, current: Place, endpoint: Endpoint) -> Place:
         raise _refused(location, "it leads to this machine or to an address of its own network link", endpoint)
     if place.scheme == "http" and "https" in (current.scheme, endpoint.scheme):
         raise _refused(location, "it goes from https to plain http", endpoint)
+    if plain:
+        return place
     if place.scheme == "http" and place.host != endpoint.host and not (endpoint.loopback and is_loopback(place.host)):
         raise _refused(location, "it is plain http on another host", endpoint)
     return place
