@@ -72,11 +72,6 @@ class Stage:
         """Its ``FROM``."""
         return next(iter(self.steps.values()))
 
-    @property
-    def has_ended(self) -> bool:
-        """Whether all of its steps have."""
-        return all(step.has_ended for step in self.steps.values())
-
     def place(self, step: Step) -> tuple[int, int]:
         """Which of the steps that may take time it is, from 1, and how many there are."""
         counted = [one.id for one in self.steps.values() if one.makes_files or one is step]

@@ -10,8 +10,8 @@
     stage-1  FROM debian
       · COPY --from=build /app /
 
-What has no room is folded: first stages that have ended, then steps that have ended or wait. Not here: the same as HTML
-(``build_html``).
+What has no room is folded: first stages in which nothing runs, then steps, and at last such stages are left out.
+Not here: the same as HTML (``build_html``).
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ TAIL = 6  # lines of a step that runs
 FAILED_TAIL = 20  # lines of a step that failed
 WIDTH = 100
 _COLOURS = {WAITING: "2", RUNNING: "1", CACHED: "36", FAILED: "31", CANCELED: "33"}
-_WHOLE, _STAGES, _STEPS = range(3)  # what is folded
+_WHOLE, _STAGES, _STEPS, _RUNNING = range(4)  # what is folded; at last only stages in which something runs
 
 
 def fitted(state: BuildState, width: int, room: int, colours: bool = False) -> list[str]:
     """The tree in at most *room* lines."""
     found: list[str] = []
-    for folded in (_WHOLE, _STAGES, _STEPS):
+    for folded in (_WHOLE, _STAGES, _STEPS, _RUNNING):
         found = lines(state, width, folded, colours)
         if len(found) <= room:
             break
@@ -43,7 +43,8 @@ def lines(state: BuildState, width: int = WIDTH, folded: int = _WHOLE, colours: 
     """The tree, each line at most *width* columns wide."""
     found = [(state.outcome, heading(state))]
     for stage in state.stages.values():
-        found += _stage(state, stage, width, folded)
+        if folded < _RUNNING or _is_busy(stage):
+            found += _stage(state, stage, width, folded)
     found += [("", f"⚠ {warning}") for warning in state.warnings]
     cut = [(status, line if len(line) <= width else line[: width - 1] + "…") for status, line in found]
     return [_painted(line, status) if colours else line for status, line in cut]
@@ -70,7 +71,7 @@ def counts(state: BuildState) -> str:
 def _stage(state: BuildState, stage: Stage, width: int, folded: int) -> Iterator[tuple[str, str]]:
     head = f"{state.label(stage)}  {stage.base.text}".strip()
     steps = [step for step in stage.steps.values() if not step.is_base]
-    if folded and stage.has_ended and not any(step.status == FAILED for step in steps):
+    if folded and not _is_busy(stage):
         yield "", f"{head}  ({_folded(steps)})"
         return
     yield "", head
@@ -82,6 +83,11 @@ def _stage(state: BuildState, stage: Stage, width: int, folded: int) -> Iterator
     rest = [step for step in steps if step.status not in (RUNNING, FAILED)]
     if folded >= _STEPS and rest:
         yield "", f"  … {_folded(rest)}"
+
+
+def _is_busy(stage: Stage) -> bool:
+    """Whether something in it runs or has failed."""
+    return any(step.status in (RUNNING, FAILED) for step in stage.steps.values())
 
 
 def _folded(steps: list[Step]) -> str:

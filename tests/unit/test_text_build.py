@@ -123,8 +123,10 @@ def test_what_the_user_stopped_is_not_called_failed() -> None:
     ("room", "kept"),
     [
         (10, ["  ✓ ENV A=1", "  · COPY --from=build /src/x /x"]),
-        (9, ["  … ✓ 2 done", "  … · 2 to do"]),
-        (3, ["build  FROM debian"]),
+        (9, ["  ✓ ENV A=1", "stage-1  FROM scratch  (· 2 to do)"]),
+        (7, ["  … ✓ 2 done", "stage-1  FROM scratch  (· 2 to do)"]),
+        (6, ["  … ✓ 2 done", "      link"]),
+        (2, ["build  FROM debian"]),
     ],
 )
 def test_a_small_screen_gets_a_folded_tree(room: int, kept: list[str]) -> None:
