@@ -29,7 +29,9 @@ CONFIG = (
     "Healthcheck", "OnBuild",
 )  # fmt: skip
 
-_BEGIN = "import json, sys; from tests.engine.rig_builds import build; print(json.dumps(build(*json.loads(sys.argv[1]))))"
+_BEGIN = (
+    "import json, sys; from tests.engine.rig_builds import build; print(json.dumps(build(*json.loads(sys.argv[1]))))"
+)
 BRING = ("ADD", "COPY", "RUN")
 
 

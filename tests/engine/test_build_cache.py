@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.engine.rig_builds import Built, Workshop
+from tests.engine.rig_builds import Workshop
 from tests.rigs.users import User
 
 CONTEXT = "mkdir d; for name in a b c d/x d/y unread; do echo 1 >$name; done"
@@ -93,9 +93,7 @@ def test_a_changed_file_invalidates_the_steps_that_read_it(shop: Workshop, conte
 
 
 @pytest.mark.parametrize("change", TEXT_CHANGES)
-def test_a_changed_instruction_invalidates_no_more_than_it_changes(
-    shop: Workshop, context: Path, change: str
-) -> None:
+def test_a_changed_instruction_invalidates_no_more_than_it_changes(shop: Workshop, context: Path, change: str) -> None:
     before, after, steps = TEXT_CHANGES[change]
     shop.user.call(forget, "")
     shop.must_build(context)
@@ -242,7 +240,9 @@ def test_an_inline_cache_is_used_where_its_image_is_named(shop: Workshop, contex
 
 @pytest.mark.parametrize("damage", ["garbage", "empty", "null", "a blob is missing", "another blob"])
 def test_a_damaged_cache_is_made_again(shop: Workshop, damage: str) -> None:
-    folder = shop.context("damaged", "", "FROM busybox:test\nRUN echo $RANDOM > /dev/null; echo x > /x\nRUN cat /x > /y\n")
+    folder = shop.context(
+        "damaged", "", "FROM busybox:test\nRUN echo $RANDOM > /dev/null; echo x > /x\nRUN cat /x > /y\n"
+    )
     first = shop.must_build(folder, no_cache=True)
     shop.user.call(forget, first.id)
     shop.must_build(folder)
@@ -261,7 +261,7 @@ def test_two_processes_that_build_the_same_at_once_do_the_work_once(shop: Worksh
 
 
 def test_a_build_that_is_killed_leaves_nothing_and_the_next_one_goes_on(as_user: User, leak_watch: None) -> None:
-    """kill -9 of the builder in the middle of a RUN: its container ends, what it had done stays done."""
+    """Kill -9 of the builder in the middle of a RUN: its container ends, what it had done stays done."""
     shop = Workshop(as_user, "")
     text = "FROM busybox:test\nRUN echo x > /x\nRUN [ -z $WAIT ] || sleep 7654; cat /x > /y\n"
     folder = shop.context("killed", "", text)
@@ -315,7 +315,11 @@ def _until(true: Any, seconds: float) -> None:
 
 
 def test_images_and_results_removed_meanwhile_do_not_harm_a_build(shop: Workshop, context: Path) -> None:
-    text = "FROM gone:1\nCOPY a /a\nRUN sleep 1.5432\n" + "".join(f"RUN sleep 0.2; echo {n} > /f{n}\n" for n in range(6)) + "RUN cat /f* > /all\n"
+    text = (
+        "FROM gone:1\nCOPY a /a\nRUN sleep 1.5432\n"
+        + "".join(f"RUN sleep 0.2; echo {n} > /f{n}\n" for n in range(6))
+        + "RUN cat /f* > /all\n"
+    )
     shop.user.call(tag, "busybox:test", "gone:1")
     process = shop.begin(context, text=text, tags=["kept:1"], no_cache=True)
     _until(lambda: _sleeping("1.5432"), 20)

@@ -40,7 +40,10 @@ class Host:
     def described(self) -> list[object]:
         paths = [self.folder, *sorted(self.folder.rglob("*"))]
         status = [path.lstat() for path in paths]
-        return [(str(p), s.st_mode, s.st_uid, s.st_gid, s.st_size, s.st_mtime_ns) for p, s in zip(paths, status, strict=True)]
+        return [
+            (str(p), s.st_mode, s.st_uid, s.st_gid, s.st_size, s.st_mtime_ns)
+            for p, s in zip(paths, status, strict=True)
+        ]
 
 
 @pytest.fixture
@@ -135,7 +138,9 @@ def test_87_a_cache_mount_is_a_folder_of_the_caches(shop: Workshop, host: Host, 
     assert {path.name for path in shop.user.store.iterdir()} == before | {path.name for path in shop.user.store.iterdir()} & {
         "build-cache", "containers", "layers", "stages", "names", "waiting", "volumes"
     }  # fmt: skip
-    folders = [path.name.rstrip("0123456789").rstrip("-") for path in (shop.user.store / "build-cache/mounts").glob("*[0-9]")]
+    folders = [
+        path.name.rstrip("0123456789").rstrip("-") for path in (shop.user.store / "build-cache/mounts").glob("*[0-9]")
+    ]
     assert all(len(name) <= 33 and not set(name) - set("0123456789abcdef-") for name in folders)
 
 
@@ -170,7 +175,9 @@ def test_87_caches_are_shared_between_builds_and_in_no_image(shop: Workshop) -> 
 # --- 88: places for mounts ---
 
 
-@pytest.mark.parametrize("kind", ["bind,source=f,target=", "bind,source=d,target=", "cache,target=", "tmpfs,target=", "secret,id=s,target="])
+@pytest.mark.parametrize(
+    "kind", ["bind,source=f,target=", "bind,source=d,target=", "cache,target=", "tmpfs,target=", "secret,id=s,target="]
+)
 def test_88_taking_a_mounts_place_away_touches_nothing_of_the_host(shop: Workshop, host: Host, kind: str) -> None:
     """ISOLATION 88, CVE-2024-23652: the step swaps the folder in which a mount's empty place was made for a link."""
     places = ("z", "empty", "f")
@@ -361,9 +368,11 @@ def test_93_a_secret_stays_nowhere_while_its_step_runs_and_after_kill_9(shop: Wo
 def test_93_the_password_of_a_proxy_stays_nowhere(shop: Workshop) -> None:
     """ISOLATION 93: a proxy's variable is there for the step, and in neither image, history nor key."""
     token = secrets.token_hex(20)
-    text = f"{BASE}RUN test -n \"$HTTPS_PROXY\" && echo there > /proxy\n"
+    text = f'{BASE}RUN test -n "$HTTPS_PROXY" && echo there > /proxy\n'
     context = shop.context("h93p", "", text)
-    done = shop.must_build(context, args={"HTTPS_PROXY": f"http://me:{token}@proxy.invalid"}, events=True, no_cache=True)
+    done = shop.must_build(
+        context, args={"HTTPS_PROXY": f"http://me:{token}@proxy.invalid"}, events=True, no_cache=True
+    )
     assert _found(shop, token.encode(), done.events) == []
     assert shop.must_build(context, args={"HTTPS_PROXY": "http://other.invalid"}).made == []
 
