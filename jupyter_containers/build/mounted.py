@@ -220,8 +220,9 @@ def _overlaid(target: str, places: Sequence[Path], bundle: Path, name: str, read
     for folder in (upper, work):
         folder.mkdir()
         folder.chmod(0o755)
-    options = [*(f"lowerdir+={place}" for place in places), f"upperdir={upper}", f"workdir={work}"]
-    return {"destination": target, "type": "overlay", "source": "overlay", "options": options + ["ro"] * readonly}
+    layers = [*(f"lowerdir+={place}" for place in places), f"upperdir={upper}", f"workdir={work}"]
+    options = [*layers, "nosuid", "nodev", *["ro"] * readonly]
+    return {"destination": target, "type": "overlay", "source": "overlay", "options": options}
 
 
 def _data(target: str, content: bytes, mode: int, uid: int, gid: int) -> OciMount:

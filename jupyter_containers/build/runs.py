@@ -39,11 +39,7 @@ class Runs:
         """A ``RUN``."""
         run = step.instruction
         assert isinstance(run, Run)
-        if run.security != "sandbox":
-            raise InvalidArgument(
-                f"security mode {run.security!r} is not allowed", f"--security={run.security}",
-                "Steps of a build never get more rights than containers have by default.",
-            )  # fmt: skip
+        self._check(run)
         what = script(run)
         config = dict(step.state.config)
         argv = configure.argv(config, what.command)
@@ -57,6 +53,23 @@ class Runs:
         )  # fmt: skip
         shown = f"RUN {' '.join(argv)}" if run.command.shell else run.text
         return Prepared(key, lambda: self._run(step, run, argv, what, env, mounts), shown)
+
+    def _check(self, run: Run) -> None:
+        """A Dockerfile alone gives no rights: insecure steps never, the host's network where the user has said so.
+
+        BuildKit's entitlements ``security.insecure`` and ``network.host``:
+        https://docs.docker.com/reference/cli/docker/buildx/build/#allow
+        """
+        if run.security != "sandbox":
+            raise InvalidArgument(
+                f"security mode {run.security!r} is not allowed", f"--security={run.security}",
+                "Steps of a build never get more rights than containers have by default.",
+            )  # fmt: skip
+        if run.network == "host" != self._build.request.options.network:
+            raise InvalidArgument(
+                "the host's network is not allowed", "--network=host",
+                "If this Dockerfile may have it, build it with --network host.",
+            )  # fmt: skip
 
     def _network(self, run: Run) -> str:
         return run.network if run.network != "default" else self._build.request.options.network
