@@ -91,7 +91,11 @@ FOR_EVERYBODY = (
     "stages: COPY --from an image", "stages: links of a stage stay links", "stages: scratch with files",
     "variables: words are expanded in each instruction that has words",
 )  # fmt: skip
-OWNERS = ("run: modes and owners", "stages: files of a stage keep their owners", "run: WORKDIR after USER is the user's")
+OWNERS = (
+    "run: modes and owners",
+    "stages: files of a stage keep their owners",
+    "run: WORKDIR after USER is the user's",
+)
 
 
 @pytest.fixture(scope="module")
