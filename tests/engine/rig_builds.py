@@ -15,7 +15,8 @@ import shutil
 import subprocess
 import sys
 import tarfile
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -212,3 +213,50 @@ def save(image: str, path: str) -> None:
     with Path(path).open("wb") as file:
         for chunk in from_env().images.save([image]):
             file.write(chunk)
+
+
+def engine() -> Any:
+    """The user's engine."""
+    from jupyter_containers import from_env
+
+    return from_env()
+
+
+def load(path: str) -> None:
+    """Put the images of an archive into the store."""
+    engine().images.load(path)
+
+
+def forget_image(image: str) -> None:
+    """Remove an image."""
+    engine().images.remove(image, force=True)
+
+
+def forget(image: str) -> None:
+    """Forget all results of steps, and an image."""
+    if image:
+        forget_image(image)
+    engine().builds.prune()
+
+
+# --- what runs meanwhile ---
+
+
+def sleeping(seconds: str) -> list[int]:
+    """The processes of ``sleep SECONDS``, which are in a container."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if path.read_bytes() == f"sleep\0{seconds}\0".encode():
+                found.append(int(path.parent.name))
+        except OSError:  # it has just ended
+            continue
+    return found
+
+
+def until(true: Callable[[], object], seconds: float) -> None:
+    """Wait until something is so; fails the test after *seconds*."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not come to that"
+        time.sleep(0.02)

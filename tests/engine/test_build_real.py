@@ -51,8 +51,8 @@ REAL = {
     ],
     "nginx": [
         says("listening, version 1.25.3\nup\n", "echo", "up"),
-        says("<h1>It works</h1>\n", "cat", "/usr/share/web/html/index.html", entrypoint=""),
-        says("101 101 755\n", "stat", "-c", "%u %g %a", "/usr/share/web/html", single="0 0 755\n", entrypoint=""),
+        says("<h1>It works</h1>\n", "cat", "/usr/share/web/html/index.html", single="0 0 644\n", entrypoint=""),
+        says("101 101 644\n", "stat", "-c", "%u %g %a", "/usr/share/web/html/index.html", single="0 0 644\n", entrypoint=""),
         says("web web 700\n", "stat", "-c", "%U %G %a", "/var/cache/web/client_temp", single="root root 700\n", entrypoint=""),
     ],
     "redis": [
@@ -72,7 +72,7 @@ REAL = {
     ],
     "c-program": [says("hello, nobody, from 65534\n"), says("hello, you, from 65534\n", "you")],
     "base-notebook": [
-        says("jupyter lab as 1000:100 in /home/jovyan\n", single="jupyter lab as 1000:0 in /home/jovyan\n"),
+        says("jupyter lab as 1000:100 in /home/jovyan\n"),
         says("written\n", "bash", "-c", "touch work/x /opt/conda/x && echo written"),
         says("healthy\n", "/etc/jupyter/docker_healthcheck.py"),
         says("6775\n6775\n", "stat", "-c", "%a", "/home/jovyan/work", "/opt/conda/bin"),
