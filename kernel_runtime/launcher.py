@@ -318,6 +318,8 @@ class Launcher:
         self.selector.close()
         self.listener.close()
         self.egress.forget()
+        for channel in self.workers.values():  # their callers must notice when a worker dies
+            channel.close()
         for place in self._places():
             for spare in place.spares:
                 spare.channel.close()

@@ -61,7 +61,7 @@ def test_two_processes_that_build_the_same_at_once_do_the_work_once(shop: Worksh
     done = [shop.finish(process) for process in processes]
     assert {one.id for one in done} == {done[0].id} != {""}
     assert "".join(one.output for one in done) == "carried out\nand again\n"
-    assert sorted(len(one.made) for one in done) == [0, 0, 2]
+    assert sum(len(one.made) for one in done) == 2
 
 
 def test_a_build_that_is_killed_leaves_nothing_and_the_next_one_goes_on(as_user: User, leak_watch: None) -> None:
