@@ -114,7 +114,8 @@ class Build:
         self._images: Once[tuple[str, str], State] = Once()
         self._keys: dict[str, Result] = {}
         self._imported: dict[str, Result] = {}
-        self._end = ExitStack()
+        self._end, self._lock = ExitStack(), threading.Lock()
+        self._told: frozenset[str] = frozenset()
 
     # --- from beginning to end ---
 
@@ -250,7 +251,7 @@ class Build:
             try:
                 image = self._place.pull(name, self._platform, False, lambda _: None)
             except ContainersError as error:
-                self.events.send("warning", text=f"cache from {name}: {error}", line=0)
+                self.warn(f"cache from {name}: {error}")
             else:
                 self._imported |= inline.read(image)
 
@@ -313,6 +314,13 @@ class Build:
 
     # --- what is told ---
 
+    def warn(self, text: str, line: int = 0) -> None:
+        """Tell a warning, once."""
+        with self._lock:
+            told, self._told = text in self._told, self._told | {text}
+        if not told:
+            self.events.send("warning", text=text, line=line)
+
     def announce(self, one: StagePlan, triggers: Sequence[str] = ()) -> None:
         """Tell the steps of a stage; again where its base brings *triggers*, which are its first steps then."""
         index, texts = one.stage.index, [*triggers, *(instruction.text for instruction in one.stage.instructions)]
@@ -335,4 +343,4 @@ class Build:
             if name not in declared and name.upper() not in (*scope.PROXIES, "SOURCE_DATE_EPOCH"):
                 near = suggest(name, sorted(declared))
                 text = f"build argument {name} is declared nowhere" + (f". {near}" if near else "")
-                self.events.send("warning", text=text, line=0)
+                self.warn(text)

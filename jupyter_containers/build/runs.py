@@ -74,6 +74,13 @@ class Runs:
     def _network(self, run: Run) -> str:
         return run.network if run.network != "default" else self._build.request.options.network
 
+    def _within_reach(self, run: Run) -> str:
+        """The network that the step gets here: a warning, once, where it is not the one that it asks for."""
+        network, warning = self._build.sandbox.runtime.within_reach(self._network(run))
+        if warning:
+            self._build.warn(warning, run.location.first)
+        return network
+
     def _run(self, step: Step, run: Run, argv: list[str], what: Script, env: dict[str, str], mounts: Mounts) -> Made:
         build = self._build
         with ExitStack() as opened:
@@ -84,7 +91,7 @@ class Runs:
             order = Order(
                 about=step.state.about, args=argv, config=step.state.config, layers=layers,
                 env={**scope.proxies(build.request.args), **env, **made.env},
-                options=replace(build.request.options, network=self._network(run)),
+                options=replace(build.request.options, network=self._within_reach(run)),
                 extra=Extra(files, mounts=made.mounts),
             )  # fmt: skip
             with build.sandbox.ran(order, lambda stream, text: build.output(step, stream, text)) as ended:

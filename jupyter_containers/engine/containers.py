@@ -259,13 +259,13 @@ class Containers:
         return {**_request(record, self._settings), "owned": False, "log": True}
 
     def _within_reach(self, options: RunOptions) -> tuple[RunOptions, builtins.list[str]]:
-        """Options whose network can be had here: without pasta or its like the default one is ``none``, said once."""
-        outside = self.runtime.outside if options.network == "default" else {"outside": True}
-        if outside["outside"]:
+        """Options whose network can be had here, and a warning where that is another one, said once."""
+        network, warning = self.runtime.within_reach(options.network)
+        if not warning:
             return options, []
-        warnings = [] if self._told else [f"no network to the outside: {outside['why']}. {outside['mend']}"]
+        warnings = [] if self._told else [warning]
         self._told = True
-        return replace(options, network="none"), warnings
+        return replace(options, network=network), warnings
 
     def plan(self, options: RunOptions, args: Sequence[str] | None = None) -> dict[str, Any]:
         """The config.json of a container, which is not made (``--dry-run``)."""

@@ -126,6 +126,16 @@ class Runtime:
         """The default network: ``outside`` (does it lead there), ``why`` not and the ``mend``."""
         return dict(self._machine["network"])
 
+    def within_reach(self, network: str) -> tuple[str, str]:
+        """The network that can be had here instead of *network*, and what to tell where it is another one.
+
+        Without pasta or its like the default one is ``none``.
+        """
+        outside = self.outside if network == "default" else {"outside": True}
+        if outside["outside"]:
+            return network, ""
+        return "none", f"no network to the outside: {outside['why']}. {outside['mend']}"
+
     @mapped
     def knock(self, network: str, alike: Hashable = None) -> Knock | None:
         """Wake a container that waits for an order; to be given to :meth:`start` at once, or closed.

@@ -228,3 +228,27 @@ def test_arguments_that_nobody_declares_are_told(shop: Workshop) -> None:
 def test_what_is_wrong_is_said_at_its_line(shop: Workshop, text: str, error: str) -> None:
     context = shop.context("wrong", "echo 1 >there")
     assert shop.build(context, text=text).error.startswith(error)
+
+
+# --- a machine without a way outside ---
+
+
+def test_without_a_way_outside_steps_run_and_it_is_said_once(shop: Workshop) -> None:
+    """As on a machine without pasta: what needs no network is built all the same."""
+    warnings, output = shop.user.call(build_without_outside)
+    assert warnings == ["no network to the outside: no pasta. Install it."]
+    assert output == "lo\nlo\n"
+
+
+def build_without_outside() -> tuple[list[str], str]:
+    from jupyter_containers import from_env
+    from jupyter_containers.engine.builds import BuildOptions
+
+    engine, events = from_env(), []
+    engine.runtime.__dict__["_machine"] = {
+        **engine.runtime._machine, "network": {"outside": False, "why": "no pasta", "mend": "Install it."},
+    }  # fmt: skip
+    text = f"FROM {BASE}\nRUN ls /sys/class/net\nRUN ls /sys/class/net; true\n"
+    engine.builds.build(BuildOptions(text=text, no_cache=True), events.append)
+    said = [event["text"] for event in events if event["type"] == "warning"]
+    return said, "".join(event["text"] for event in events if event["type"] == "output")
