@@ -51,7 +51,7 @@ REAL = {
     ],
     "nginx": [
         says("listening, version 1.25.3\nup\n", "echo", "up"),
-        says("<h1>It works</h1>\n", "cat", "/usr/share/web/html/index.html", single="0 0 644\n", entrypoint=""),
+        says("<h1>It works</h1>\n", "cat", "/usr/share/web/html/index.html", entrypoint=""),
         says("101 101 644\n", "stat", "-c", "%u %g %a", "/usr/share/web/html/index.html", single="0 0 644\n", entrypoint=""),
         says("web web 700\n", "stat", "-c", "%U %G %a", "/var/cache/web/client_temp", single="root root 700\n", entrypoint=""),
     ],

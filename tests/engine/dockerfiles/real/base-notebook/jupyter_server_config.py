@@ -1,1 +1,1 @@
-c = get_config()  # noqa: F821 - Jupyter puts it there
+c = get_config()  # noqa: F821 - Jupyter gives it
