@@ -1,2 +1,4 @@
 #!/usr/bin/env python3
+"""What HEALTHCHECK asks."""
+
 print("healthy")
