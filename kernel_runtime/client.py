@@ -139,22 +139,25 @@ class Client:
         raise ProtocolError("reach", "the launcher", "no answer", f"See {self._log_path()}.")
 
     def _start_launcher(self) -> None:
-        """Start one, unless another process is just doing it."""
-        lock = os.open(os.path.join(self.runtime, "launcher.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """Start one, unless another process is just doing it.
+
+        The lock is also the launcher's own until it listens: when we are killed meanwhile, nobody starts a second one.
+        """
+        lock = os.open(state.launcher_lock(self.runtime), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             try:
                 connect(self._socket).close()
             except OSError:
-                self._spawn()
+                self._spawn(lock)
         finally:
             os.close(lock)
 
-    def _spawn(self) -> None:
+    def _spawn(self, lock: int) -> None:
         program = os.path.realpath(sys.executable)
         words = [program, "-I", "-S", os.path.join(_HERE, "__main__.py"), "launcher"]
         words += [f"--store={self.store}", f"--runtime={self.runtime}", f"--code={fingerprint()}"]
-        words += [f"--site={self._site}", f"--minimum={self._minimum}", f"--rung={self._rung}"]
+        words += [f"--site={self._site}", f"--minimum={self._minimum}", f"--rung={self._rung}", f"--lock={lock}"]
         answer = b""
         for prefix in ([_delegated_scope()] if _delegated_scope() else []) + [[]]:
             with open(self._log_path(), "ab") as log:
@@ -164,6 +167,7 @@ class Client:
                     stdout=subprocess.PIPE,
                     stderr=log,
                     start_new_session=True,
+                    pass_fds=(lock,),
                 )
             assert process.stdout is not None
             answer = process.stdout.readline()

@@ -37,7 +37,7 @@ from kernel_runtime.errors import RuntimeFault
 from kernel_runtime.orders import Request
 from kernel_runtime.places import KINDS, Door, Place, Shelf, Spare
 from kernel_runtime.probe import Rung
-from kernel_runtime.protocol import Channel, Message, listen, peer_uid
+from kernel_runtime.protocol import Channel, Message, inode, listen, peer_uid
 
 IDLE_SECONDS = 600.0
 _TICK = 5.0
@@ -72,7 +72,9 @@ class Launcher:
         os.makedirs(stage, mode=0o700, exist_ok=True)
         self.machine = monitor.Machine(self.rung, self.store, self.runtime, self.hierarchy, stage, self.code)
         programs.compile_default(self.rung is Rung.ROOTLESS_SINGLE)
-        self.listener = listen(os.path.join(self.runtime, "launcher.sock"))
+        self.path = os.path.join(self.runtime, "launcher.sock")
+        self.listener = listen(self.path)
+        self.inode = inode(self.path)
         self.last_used = time.monotonic()
 
     def run(self) -> None:
@@ -150,13 +152,15 @@ class Launcher:
 
     def _leave_if_idle(self) -> None:
         idle = not self.monitors and not self.workers and time.monotonic() - self.last_used > self.idle
-        if idle or not os.path.isdir(self.store):
+        # Two of one store would keep containers ready that only one of them knows: who is not found any more leaves.
+        if idle or not os.path.isdir(self.store) or inode(self.path) != self.inode:
             self._quit()
 
     def _quit(self) -> None:
         if not self.quitting:
             self.quitting = True
-            os.unlink(os.path.join(self.runtime, "launcher.sock"))
+            if inode(self.path) == self.inode:
+                os.unlink(self.path)
             self.selector.unregister(self.listener)
             self.listener.close()
             self._rest()
@@ -189,10 +193,8 @@ class Launcher:
                 self._answer(channel, message)
         except (OSError, RuntimeFault) as error:
             fault = error if isinstance(error, RuntimeFault) else RuntimeFault("serve", "", str(error))
-            try:
+            with suppress(OSError):
                 channel.send({"event": "fault", "fault": fault.to_dict()})
-            except OSError:
-                pass
         finally:
             if channel not in self.workers.values():
                 channel.close()

@@ -9,7 +9,7 @@ import os
 import time
 from dataclasses import dataclass, field
 
-from kernel_runtime.protocol import Channel, door_path, listen
+from kernel_runtime.protocol import Channel, door_path, inode, listen
 from kernel_runtime.ready import Kind
 
 SPARES = 2  # monitors kept at a door: one is taken, and preparing the next takes the kernel some 15 ms
@@ -56,12 +56,14 @@ class Door(Place):
         super().__init__(network, SPARES)
         self._path = door_path(runtime, network)
         self.listener = listen(self._path)
+        self._inode = inode(self._path)
         self.listener.setblocking(False)
 
     def close(self) -> None:
         """Callers go to the launcher's own socket from now on."""
         if self.listener.fileno() >= 0:
-            os.unlink(self._path)
+            if inode(self._path) == self._inode:  # else another launcher's, see there
+                os.unlink(self._path)
             self.listener.close()
 
 

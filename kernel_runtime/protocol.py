@@ -154,6 +154,14 @@ def listen(path: str) -> socket.socket:
     return sock
 
 
+def inode(path: str) -> int:
+    """Of the socket at *path*, to tell later whether another process has put its own there; 0 where there is none."""
+    try:
+        return os.stat(path).st_ino
+    except OSError:
+        return 0
+
+
 def connect(path: str, timeout: float | None = None) -> Channel:
     """Connect to *path*.
 

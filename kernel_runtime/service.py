@@ -6,11 +6,12 @@ program: through ``/proc/PID/exe`` a container could otherwise overwrite it (CVE
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import sys
 
-from kernel_runtime import probe
+from kernel_runtime import probe, state
 from kernel_runtime import syscalls as sc
 from kernel_runtime.errors import RuntimeFault
 from kernel_runtime.rungs import refuse_without
@@ -66,8 +67,19 @@ def _serve(options: dict[str, str]) -> int:
         _say({"fault": fault.to_dict()})
         return 1
     _say({"ready": launcher.info()})
+    _unlock(int(options.get("lock") or -1), options["runtime"])
     launcher.run()
     return 0
+
+
+def _unlock(fd: int, runtime: str) -> None:
+    """Let others start a launcher from now on: they find this one. What brought us here may have closed *fd*."""
+    try:
+        if os.path.samestat(os.fstat(fd), os.stat(state.launcher_lock(runtime))):
+            fcntl.flock(fd, fcntl.LOCK_UN)  # whoever else has the descriptor
+            os.close(fd)
+    except OSError:
+        pass  # it is not there
 
 
 def _say(message: dict[str, object]) -> None:

@@ -136,6 +136,11 @@ def runtime_folder(store: str) -> str:
     return folder
 
 
+def launcher_lock(runtime: str) -> str:
+    """The file that whoever starts a launcher holds locked."""
+    return os.path.join(runtime, "launcher.lock")
+
+
 def monitor_socket(runtime: str, container_id: str) -> str:
     """Where the monitor of a container listens."""
     return os.path.join(runtime, f"{container_id[:20]}.sock")
