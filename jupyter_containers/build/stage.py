@@ -9,6 +9,7 @@ layers are made (``layering``, ``runs``, ``transfer``), which stages there are (
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -21,12 +22,19 @@ from jupyter_containers.build.instructions import Arg, Instruction, Maintainer, 
 from jupyter_containers.build.plan import StagePlan
 from jupyter_containers.build.source import located
 from jupyter_containers.build.state import Layer, State
+from jupyter_containers.errors import Conflict
 
 if TYPE_CHECKING:
     from jupyter_containers.build.builder import Build
 
+_ATTEMPTS = 3
+
 Made = tuple[Layer | None, int]
 Make = Callable[[], Made]
+
+
+class Changed(Conflict):
+    """A file was changed between being hashed and being copied: what was copied is not what the key says."""
 
 
 @dataclass(frozen=True)
@@ -88,9 +96,9 @@ class StageBuild:
             wanted = expand(instruction, self._variables(), self._build.escape)
             step = Step(self._id, wanted, self._state, self._unhidden())
             if isinstance(wanted, Run):
-                self._made(self._build.runs.prepare(step), tell)
+                self._files(lambda: self._build.runs.prepare(step), tell)
             elif isinstance(wanted, Transfer):
-                self._made(self._build.transfers.prepare(step), tell)
+                self._files(lambda: self._build.transfers.prepare(step), tell)
             else:
                 self._configure(wanted, tell)
         self._past = self._past.after(instruction)
@@ -133,6 +141,13 @@ class StageBuild:
         return Step(self._id, instruction, self._state, self._unhidden())
 
     # --- files ---
+
+    def _files(self, prepare: Callable[[], Prepared], tell: Callable[[str], None]) -> None:
+        """Carry out a step; once more, by what is there then, where somebody edits the context meanwhile."""
+        for _ in range(_ATTEMPTS - 1):
+            with suppress(Changed):
+                return self._made(prepare(), tell)
+        return self._made(prepare(), tell)
 
     def _made(self, prepared: Prepared | None, tell: Callable[[str], None]) -> None:
         """The state with the layer of a step, from the cache or made now."""

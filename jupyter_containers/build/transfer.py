@@ -21,15 +21,12 @@ from jupyter_containers.build.context import Reading
 from jupyter_containers.build.instructions import Add, Copy, Transfer, Workdir
 from jupyter_containers.build.selection import Choice
 from jupyter_containers.build.source import Location
-from jupyter_containers.build.stage import Made, Prepared, Step
+from jupyter_containers.build.stage import Changed, Made, Prepared, Step
 from jupyter_containers.build.state import State
-from jupyter_containers.errors import Conflict
 
 if TYPE_CHECKING:
     from jupyter_containers.build.builder import Build
     from jupyter_containers.build.fetch import Fetched
-
-_ATTEMPTS = 3
 
 
 class Transfers:
@@ -101,18 +98,14 @@ class Transfers:
 
     def _make(self, state: State, order: dict[str, Any], inputs: Sequence[_Input], alone: bool) -> Made:
         """The layer; *alone*: whatever lies below."""
-        lower: list[str] | None = [] if alone else None
-        for _ in range(_ATTEMPTS):
-            with ExitStack() as opened:
-                given = [one.open(opened) for one in inputs]
-                fds = {f"inputs.{number}.root": fd for number, (_, fd) in enumerate(given)}
-                full = {**order, "inputs": [data for data, _ in given]}
-                made = self._build.layering.of_tar(state, full, fds, lower)
-            if all(one.unchanged() for one in inputs):
-                return made
-        raise Conflict(
-            "the files in the build context change while they are copied", mend="Build again when they rest."
-        )
+        with ExitStack() as opened:
+            given = [one.open(opened) for one in inputs]
+            fds = {f"inputs.{number}.root": fd for number, (_, fd) in enumerate(given)}
+            full = {**order, "inputs": [data for data, _ in given]}
+            made = self._build.layering.of_tar(state, full, fds, [] if alone else None)
+        if not all(one.unchanged() for one in inputs):
+            raise Changed("the files in the build context change all the time", mend="Build again when they rest.")
+        return made
 
 
 class _Input:
