@@ -125,10 +125,12 @@ class Mounts:
     def _cache(self, number: int, mount: Mount, made: Mounted, opened: ExitStack) -> None:
         target = self._target(mount)
         folder = self._folder(mount, opened)
-        self._build.layering.ask(
-            {"verb": "cache", "path": str(folder), "mode": _MODE["cache"] if mount.mode is None else mount.mode,
-             "uid": mount.uid or 0, "gid": mount.gid or 0, "unpack": self._content(number)}
-        )  # fmt: skip
+        order = {
+            "verb": "cache", "path": str(folder), "mode": _MODE["cache"] if mount.mode is None else mount.mode,
+            "uid": mount.uid or 0, "gid": mount.gid or 0, "unpack": self._content(number),
+        }  # fmt: skip
+        with self._build.cache.making(key_of("cache folder", folder.name)):  # those who share it come here at once
+            self._build.layering.ask(order)
         made.places.append(target)
         made.mounts.append(lambda _: _bound(target, folder, "ro" if mount.readonly else "rw"))
 
