@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -95,7 +95,9 @@ class Builds:
     def build(self, options: BuildOptions, on_event: OnEvent | None = None) -> Image:
         """Build an image; see :func:`builder.build`."""
         self._records.prepare()
+        self._sweep_area()
         with ExitStack() as opened:
+            opened.callback(self._leave_area)
             request = self._request(options, opened)
             image = builder.build(self._place(), request, on_event)
         if self.cache.size() > self._settings.build_cache_size:
@@ -136,9 +138,21 @@ class Builds:
         sandbox = lambda: Sandbox(self._settings, self._records, self._runtime, self._using)  # noqa: E731
         return builder.Place(store, self.cache, sandbox, self._pull, self._area, lambda: self._registries.access)
 
+    def _sweep_area(self) -> None:
+        """Remove contexts and downloads of processes that were killed."""
+        for path in self._area.parent.glob("*-*"):
+            pid, _, started = path.name.partition("-")
+            if not (pid.isdecimal() and started.isdecimal() and self._runtime.is_alive(int(pid), int(started))):
+                self._runtime.delete(path)
+
+    def _leave_area(self) -> None:
+        with suppress(OSError):  # it was not needed, or another build of this process is in it
+            self._area.rmdir()
+
     @property
     def _area(self) -> Path:
-        return self._settings.home / "stages"
+        """A folder of this process's own for contexts and downloads."""
+        return self._settings.home / "stages" / f"{os.getpid()}-{self._runtime.own_start()}"
 
     def _request(self, options: BuildOptions, opened: ExitStack) -> BuildRequest:
         context, text = self._context(options, opened)
