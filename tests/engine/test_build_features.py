@@ -6,10 +6,14 @@ import functools
 import hashlib
 import json
 import os
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -199,6 +203,76 @@ def test_a_url_is_added_and_asked_for_again_only_without_a_checksum(
     failed = shop.build(None, text=checked, no_cache=True)
     assert "instead of sha256:" in failed.error
     assert failed.error.startswith("Dockerfile:2: ")
+
+
+# --- what changes meanwhile, what is killed ---
+
+
+def test_a_file_that_is_saved_while_it_is_copied_is_copied_as_it_is_then(shop: Workshop) -> None:
+    """And remembered as that: the next build of the same content finds it, one of the old content does not."""
+    context = shop.context("saved", "echo old >f")
+    text = f"FROM {BASE}\nCOPY f /f\nRUN cat /f\n"
+    assert shop.user.call(build_while_somebody_saves, context, text) == "new\n"
+    assert shop.must_build(context, text=text).cached == ["0.1", "0.2"]
+    shop.change(context, "echo old >f")
+    assert shop.must_build(context, text=text).output == "old\n"
+
+
+def build_while_somebody_saves(context: str, text: str) -> str:
+    from jupyter_containers import from_env
+    from jupyter_containers.build.layering import Layering
+    from jupyter_containers.engine.builds import BuildOptions
+    from jupyter_containers.options import RunOptions
+
+    copied = Layering.of_tar
+
+    def save_and_copy(self: Layering, *words: Any) -> Any:
+        if (Path(context) / "f").read_text() == "old\n":
+            (Path(context) / "f").write_text("new\n")
+        return copied(self, *words)
+
+    Layering.of_tar = save_and_copy  # type: ignore[assignment,method-assign]
+    events: list[dict[str, Any]] = []
+    from_env().builds.build(
+        BuildOptions(context=Path(context), text=text, run=RunOptions("", network="none"), no_cache=True), events.append
+    )
+    return "".join(event["text"] for event in events if event["type"] == "output")
+
+
+def test_steps_that_share_a_new_cache_folder_may_make_it_at_once(shop: Workshop) -> None:
+    step = "RUN --mount=type=cache,target=/c,id=new,from=seed,source=/s cat /c/f"
+    stages = [text for n in range(6) for text in (f"FROM {BASE} AS s{n}", f"{step} # {n}")]
+    ends = [f"COPY --from=s{n} /etc /{n}" for n in range(6)]
+    text = lines(f"FROM {BASE} AS seed", "RUN mkdir /s && echo seed >/s/f", *stages, f"FROM {BASE}", *ends)
+    assert shop.must_build(None, text=text).output.split() == ["seed"] * 6
+
+
+def test_the_context_of_a_build_that_was_killed_is_removed_by_the_next(shop: Workshop) -> None:
+    with shop.user.popen([sys.executable, "-c", ENDLESS], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "running\n"
+        process.send_signal(signal.SIGKILL)
+    stages = shop.user.store / "stages"
+    assert [path.name.partition("-")[0] for path in stages.iterdir()] == [str(process.pid)]
+    shop.must_build(None, text=f"FROM {BASE}\n")
+    assert list(stages.iterdir()) == []
+
+
+ENDLESS = f"""
+import io, tarfile
+from jupyter_containers import from_env
+from jupyter_containers.engine.builds import BuildOptions
+from jupyter_containers.options import RunOptions
+tar = io.BytesIO()
+with tarfile.open(fileobj=tar, mode="w") as file:
+    member = tarfile.TarInfo("Dockerfile")
+    data = b"FROM {BASE}\\nRUN echo running; sleep 100\\n"
+    member.size = len(data)
+    file.addfile(member, io.BytesIO(data))
+tar.seek(0)
+tell = lambda event: print(event["text"], end="", flush=True) if event["type"] == "output" else None
+from_env().builds.build(BuildOptions(archive=tar, run=RunOptions("", network="none")), tell)
+"""
 
 
 # --- words ---
