@@ -87,14 +87,6 @@ def apply(config: Config, instruction: Instruction, state: State | None = None) 
     return {key: value for key, value in {**config, **changes}.items() if key not in changes or value}
 
 
-def apply_all(config: Config, instructions: Iterable[Instruction], state: State | None = None) -> Config:
-    """*config* with what several instructions do, one after the other."""
-    state = state or State()
-    for instruction in instructions:
-        config, state = apply(config, instruction, state), state.after(instruction)
-    return config
-
-
 def environment(config: Config) -> dict[str, str]:
     """The variables that an image's configuration sets."""
     return dict(line.partition("=")[::2] for line in config.get("Env") or [])

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from jupyter_containers.build.configure import State, apply, apply_all, argv, environment
+from jupyter_containers.build.changes import changed
+from jupyter_containers.build.configure import State, apply, argv, environment
 from jupyter_containers.build.dockerfile import instruction
 from jupyter_containers.build.instructions import Command
 from jupyter_containers.errors import DockerfileError
@@ -48,11 +49,11 @@ def test_variables_keep_their_place() -> None:
 
 
 def test_an_entrypoint_drops_an_inherited_command_only() -> None:
-    stage = [instruction(text) for text in ('CMD ["mine"]', 'ENTRYPOINT ["e"]')]
-    assert apply_all({"Cmd": ["inherited"]}, stage) == {"Cmd": ["mine"], "Entrypoint": ["e"]}
-    assert apply_all({"Cmd": ["inherited"]}, reversed(stage)) == {"Cmd": ["mine"], "Entrypoint": ["e"]}
-    assert apply_all({"Cmd": ["inherited"]}, stage[1:]) == {"Entrypoint": ["e"]}
-    assert State().after(stage[0]).after(stage[1]) == State(has_cmd=True)
+    stage = ['CMD ["mine"]', 'ENTRYPOINT ["e"]']
+    assert changed({"Cmd": ["inherited"]}, stage) == {"Cmd": ["mine"], "Entrypoint": ["e"]}
+    assert changed({"Cmd": ["inherited"]}, reversed(stage)) == {"Cmd": ["mine"], "Entrypoint": ["e"]}
+    assert changed({"Cmd": ["inherited"]}, stage[1:]) == {"Entrypoint": ["e"]}
+    assert State().after(instruction(stage[0])).after(instruction(stage[1])) == State(has_cmd=True)
 
 
 def test_a_shell_is_put_before_the_shell_form_alone() -> None:
