@@ -28,17 +28,14 @@ def launchers(store: Path) -> list[int]:
 
 
 def test_a_caller_that_is_killed_while_it_starts_the_launcher_makes_no_room_for_a_second(as_user: User) -> None:
-    for number in range(8):
+    for number in range(4):
         user = as_user.with_store(f"start{number}")
         with user.popen([sys.executable, "-c", _ASK]) as first:
             while not launchers(user.store):
                 time.sleep(0.001)
-            time.sleep(0.004 * number)
+            time.sleep(0.008 * number)
             first.send_signal(signal.SIGKILL)
         user.python(_ASK)
-        settled = time.monotonic() + 3
-        while time.monotonic() < settled and len(launchers(user.store)) < 2:
-            time.sleep(0.1)
         assert len(launchers(user.store)) == 1
         user.python("from jupyter_containers import from_env; from_env().runtime.quit()")
 
