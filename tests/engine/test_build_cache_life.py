@@ -28,6 +28,8 @@ COPY --from=two /all /
 RUN cat /size /all > /both
 """
 
+pytestmark = pytest.mark.parametrize("as_user", ["root", "nosubids"], indirect=True)
+
 
 @pytest.fixture(scope="module")
 def shop(as_user: User) -> Workshop:

@@ -5,7 +5,8 @@ The cases are in ``dockerfiles/*.cases``; ``rig_build_oracle`` says how to read 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,22 @@ ALL = oracle.cases()
 SAME = [case for case in ALL if not case.differs]
 DIFFERENT = [case for case in ALL if case.differs]
 
-DockerBuild = Callable[[Case, Path], Theirs]
+DockerBuild = Callable[[Case], Theirs]
 
 
 @pytest.fixture(scope="module")
-def theirs(dockerd: Path, busybox_docker_archive: Path) -> DockerBuild:
-    """Builds with docker."""
+def theirs(
+    dockerd: Path, busybox_docker_archive: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[DockerBuild]:
+    """Builds with docker, all begun at once: it waits more than it works, and a test for its own case alone."""
     oracle.load(dockerd, busybox_docker_archive)
-    return lambda case, context: oracle.docker_build(dockerd, case, context)
+    folder = tmp_path_factory.mktemp("theirs")
+    with ThreadPoolExecutor(4) as threads:
+        done = {
+            str(case): threads.submit(oracle.docker_build, dockerd, case, folder / f"{n}") for n, case in enumerate(ALL)
+        }
+        yield lambda case: done[str(case)].result()
+        threads.shutdown(cancel_futures=True)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +51,7 @@ def _both(shop: Workshop, theirs: DockerBuild, case: Case) -> tuple[Built, dict[
     options = {name: str(context / word) if name == "dockerfile" else word for name, word in case.ours.items()}
     ours = shop.build(context, **options)
     config, tree = unpacked(shop.saved(ours.id)) if ours.id else ({}, {})
-    return ours, config, tree, theirs(case, context)
+    return ours, config, tree, theirs(case)
 
 
 def test_each_instruction_of_the_old_builder_is_compared() -> None:
